@@ -3,3 +3,6 @@
 //! The modules below are in layer order: each may use only those above it (the exact rows are in
 //! `docs/architecture.md`, checked by `tests/fast/architecture.rs`). The crate is private but for `cli`, the door
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
+
+pub(crate) mod error;
+pub(crate) mod task;
