@@ -6,3 +6,4 @@
 
 pub(crate) mod error;
 pub(crate) mod task;
+pub(crate) mod wire;

@@ -1,0 +1,88 @@
+//! What the proxy offers to clients and asks of servers. Flags that would change bytes in a way that nothing here
+//! reads (COMPRESS, SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated.
+
+pub use mysql_common::constants::{CapabilityFlags, StatusFlags};
+
+/// What clients may choose from. DEPRECATE_EOF changes how results end, so it is offered only when every server of
+/// the fleet has it (`deprecate_eof`): results pass through unchanged.
+pub fn offered_to_clients(deprecate_eof: bool, tls: bool) -> CapabilityFlags {
+    let mut flags = CapabilityFlags::CLIENT_LONG_PASSWORD
+        | CapabilityFlags::CLIENT_FOUND_ROWS
+        | CapabilityFlags::CLIENT_LONG_FLAG
+        | CapabilityFlags::CLIENT_CONNECT_WITH_DB
+        | CapabilityFlags::CLIENT_NO_SCHEMA
+        | CapabilityFlags::CLIENT_ODBC
+        | CapabilityFlags::CLIENT_IGNORE_SPACE
+        | CapabilityFlags::CLIENT_PROTOCOL_41
+        | CapabilityFlags::CLIENT_INTERACTIVE
+        | CapabilityFlags::CLIENT_IGNORE_SIGPIPE
+        | CapabilityFlags::CLIENT_TRANSACTIONS
+        | CapabilityFlags::CLIENT_RESERVED
+        | CapabilityFlags::CLIENT_SECURE_CONNECTION
+        | CapabilityFlags::CLIENT_MULTI_STATEMENTS
+        | CapabilityFlags::CLIENT_MULTI_RESULTS
+        | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
+        | CapabilityFlags::CLIENT_PLUGIN_AUTH
+        | CapabilityFlags::CLIENT_CONNECT_ATTRS
+        | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA;
+    flags.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
+    flags.set(CapabilityFlags::CLIENT_SSL, tls);
+    flags
+}
+
+/// What a connection to a server must have beyond the fixed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerWishes {
+    pub found_rows: bool,
+    pub deprecate_eof: bool,
+    pub tls: bool,
+}
+
+/// What the proxy asks of a server that offers `offered`. `None` when the server lacks something that cannot be done
+/// without: protocol 4.1 with its authentication, or a flag of `wishes` other than TLS.
+pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Option<CapabilityFlags> {
+    let mut needed = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
+    needed.set(CapabilityFlags::CLIENT_FOUND_ROWS, wishes.found_rows);
+    needed.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, wishes.deprecate_eof);
+    if !offered.contains(needed) {
+        return None;
+    }
+    // LONG_PASSWORD unset means "a MariaDB client" to MariaDB, which then expects its own flags in the filler.
+    let mut always = CapabilityFlags::CLIENT_LONG_PASSWORD;
+    always.set(CapabilityFlags::CLIENT_SSL, wishes.tls);
+    let where_offered = CapabilityFlags::CLIENT_LONG_FLAG
+        | CapabilityFlags::CLIENT_TRANSACTIONS
+        | CapabilityFlags::CLIENT_MULTI_RESULTS
+        | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
+        | CapabilityFlags::CLIENT_PLUGIN_AUTH
+        | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+        | CapabilityFlags::CLIENT_CONNECT_ATTRS;
+    Some(needed | always | (where_offered & offered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_here_reads_is_never_negotiated() {
+        let refused = CapabilityFlags::CLIENT_COMPRESS
+            | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM
+            | CapabilityFlags::CLIENT_LOCAL_FILES
+            | CapabilityFlags::CLIENT_SESSION_TRACK
+            | CapabilityFlags::CLIENT_QUERY_ATTRIBUTES
+            | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
+        assert!(!offered_to_clients(true, true).intersects(refused));
+        let wishes = ServerWishes { found_rows: true, deprecate_eof: true, tls: true };
+        let wanted = wanted_from_server(CapabilityFlags::all(), wishes).unwrap();
+        assert!(!wanted.intersects(refused | CapabilityFlags::CLIENT_MULTI_STATEMENTS));
+        assert!(!wanted.contains(CapabilityFlags::CLIENT_CONNECT_WITH_DB));
+    }
+
+    #[test]
+    fn a_server_without_what_the_client_negotiated_is_refused() {
+        let offered = CapabilityFlags::all() - CapabilityFlags::CLIENT_DEPRECATE_EOF;
+        let wishes = ServerWishes { found_rows: false, deprecate_eof: true, tls: false };
+        assert_eq!(wanted_from_server(offered, wishes), None);
+    }
+}

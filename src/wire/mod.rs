@@ -1,0 +1,39 @@
+//! The MySQL client/server protocol as values: bytes in, messages out, and back. No sockets, no clocks, no logging,
+//! and no panic on any input.
+//!
+//! * `packet` — headers, splitting at 16 MiB, whole payloads out of a buffer.
+//! * `codec` — the integers and strings that messages are made of.
+//! * `capability`, `collation` — what is negotiated.
+//! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
+//! * `command` — what clients send afterwards.
+//! * `response`, `resultset` — what is answered.
+//! * `boundary` — where a server's response ends, by reading packet headers only.
+
+mod auth;
+mod boundary;
+mod capability;
+mod codec;
+mod collation;
+mod command;
+mod greeting;
+mod login;
+mod packet;
+mod response;
+mod resultset;
+
+pub use auth::{
+    Channel, Check, Checked, ClientAuth, ClientStep, FastDigest, Plugin, Secret, ServerAuth, ServerAuthStart,
+    ServerStep, fast_digest, native_hash, sha2_crypt, sha2_crypt_text,
+};
+pub use boundary::{Boundary, BoundaryError, Outcome, PacketKind, Progress, Section};
+pub use capability::{CapabilityFlags, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server};
+pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
+pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
+pub use command::{Command, command_packet, query_packet};
+pub use greeting::{Greeting, SCRAMBLE_BYTES, is_mariadb, scramble_from};
+pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
+pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
+pub use response::{
+    ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
+};
+pub use resultset::{ColumnDefinition, ColumnKind, TextResult};
