@@ -5,5 +5,6 @@
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
 
 pub(crate) mod error;
+pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod wire;
