@@ -4,7 +4,9 @@
 //! `docs/architecture.md`, checked by `tests/fast/architecture.rs`). The crate is private but for `cli`, the door
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
 
+pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod sql;
 pub(crate) mod task;
+pub(crate) mod telemetry;
 pub(crate) mod wire;
