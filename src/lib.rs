@@ -9,4 +9,5 @@ pub(crate) mod error;
 pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod telemetry;
+pub(crate) mod topology;
 pub(crate) mod wire;
