@@ -1,0 +1,540 @@
+//! Statements planned by the names of their objects, without a grammar: DDL, SHOW, EXPLAIN, administration. And those that
+//! the grammar does not know: they pass where one shard has all that they can name, else they are refused.
+
+use super::Request;
+use super::names::{Located, Place, locate};
+use super::physical::{Combine, Plan, Routing, Verb};
+use super::query::{single, system_schema};
+use crate::error::ClientError;
+use crate::sql::{self, Kind, Object, ObjectKind, Outline, Show, ShowWhat};
+use crate::topology::{Home, Placement, ShardId, Topology};
+
+pub(super) fn plan(request: &Request<'_>, topology: &Topology) -> Plan {
+    let outline = match sql::outline(request.text, request.statement, request.context) {
+        Ok(outline) => outline,
+        Err(error) => return unread(&error.to_string(), request, topology),
+    };
+    Reader { request, topology, outline: &outline }.plan()
+}
+
+/// A statement that the grammar does not know: rule (a) of the design, else a refusal that says where reading stopped.
+pub(super) fn unread(reason: &str, request: &Request<'_>, topology: &Topology) -> Plan {
+    let verb = match request.statement.kind {
+        Kind::Select | Kind::Show | Kind::Explain => Verb::LockingRead,
+        Kind::Definition => Verb::Definition,
+        _ => Verb::Write,
+    };
+    lone(verb, request, topology).unwrap_or_else(|| Plan::refused(verb, ClientError::new("SW1201", reason)))
+}
+
+/// The one shard that has everything the text can name.
+fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Option<Plan> {
+    let current = topology.database(request.database?)?;
+    let elsewhere = topology
+        .databases
+        .iter()
+        .filter(|database| database.name != current.name)
+        .any(|database| mentions(request.text, &database.name));
+    if elsewhere {
+        return None;
+    }
+    let mut shard = current.default_shard;
+    // The statement that is prepared or executed need not stand here: it can name any table.
+    let hidden = request.statement.kind == Kind::Prepare;
+    for table in current.tables.values().filter(|table| hidden || mentions(request.text, &table.name)) {
+        match (&table.placement, shard) {
+            (Placement::Single { shard: of }, None) => shard = Some(*of),
+            (Placement::Single { shard: of }, Some(other)) if *of == other => {}
+            _ => return None,
+        }
+    }
+    let shard = shard?;
+    let name = &topology.shard(shard).name;
+    let proof = format!("It was not read, but all that it can name in {} is on shard {name}.", current.name);
+    Some(Plan::new(verb, Routing::One(shard), "unread", proof))
+}
+
+/// Whether the name stands anywhere in the text as a word of its own; strings and comments count as well.
+fn mentions(text: &[u8], name: &str) -> bool {
+    let name = name.as_bytes();
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'$' || *byte >= 0x80;
+    !name.is_empty()
+        && text.windows(name.len()).enumerate().any(|(at, window)| {
+            window.eq_ignore_ascii_case(name)
+                && !at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_word)
+                && !text.get(at + name.len()).is_some_and(is_word)
+        })
+}
+
+/// Words that begin statements of MySQL or MariaDB which no rule reads; any other word is an error of syntax.
+const STATEMENTS_UNREAD: &[&str] = &[
+    "BEGIN", "CASE", "DECLARE", "FOR", "GET", "HELP", "IF", "LOOP", "REPEAT", "RESIGNAL", "SET", "SIGNAL",
+    "WHILE",
+];
+
+struct Reader<'p> {
+    request: &'p Request<'p>,
+    topology: &'p Topology,
+    outline: &'p Outline,
+}
+
+impl Reader<'_> {
+    fn plan(&self) -> Plan {
+        use sql::Verb as Word;
+        match &self.outline.verb {
+            Word::CreateTable { select: Some(query) } => self.create_from(*query),
+            Word::CreateView { select: Some(query) } | Word::AlterView { select: Some(query) } => {
+                self.create_from(*query)
+            }
+            Word::CreateTable { .. }
+            | Word::CreateTableLike
+            | Word::AlterTable { .. }
+            | Word::DropTable
+            | Word::TruncateTable
+            | Word::RenameTable
+            | Word::CreateIndex
+            | Word::DropIndex
+            | Word::CreateView { .. }
+            | Word::AlterView { .. }
+            | Word::DropView => self.define(),
+            Word::CreateDatabase | Word::AlterDatabase | Word::DropDatabase => self.define_database(),
+            Word::CreateProgram | Word::AlterProgram | Word::DropProgram => self.program(Verb::Definition),
+            Word::CreateSequence | Word::AlterSequence | Word::DropSequence => self.program(Verb::Definition),
+            Word::Call => self.program(Verb::Write),
+            Word::AnalyzeTable | Word::CheckTable | Word::OptimizeTable | Word::RepairTable => {
+                self.on_one_shard(Verb::Write, "table maintenance")
+            }
+            Word::ChecksumTable => self.on_one_shard(Verb::LockingRead, "CHECKSUM TABLE"),
+            Word::LockTables { .. } => self.on_one_shard(Verb::Write, "LOCK TABLES"),
+            Word::Flush { .. } if !self.outline.objects.is_empty() => {
+                self.on_one_shard(Verb::Write, "FLUSH TABLES")
+            }
+            Word::Flush { .. } => self.unsupported("FLUSH"),
+            Word::Load { .. } => self.on_one_shard(Verb::Write, "LOAD DATA"),
+            Word::Handler => self.on_one_shard(Verb::LockingRead, "HANDLER"),
+            Word::Show(show) => self.show(show),
+            Word::Describe => self.about_table(None),
+            Word::Explain { inner } => self.explain(*inner),
+            Word::UnlockTables | Word::Use { .. } => self.any(Verb::Write, "It is about the session alone."),
+            Word::Kill { .. } => self.unsupported("KILL"),
+            Word::Other => self.other(),
+        }
+    }
+
+    fn any(&self, verb: Verb, proof: &str) -> Plan {
+        Plan::new(verb, Routing::Anywhere, "any-shard", proof)
+    }
+
+    /// By kind, for what the token reader has no form for.
+    fn other(&self) -> Plan {
+        let word = match self.request.statement.kind {
+            Kind::Do => return self.evaluate(),
+            Kind::Grant => "a statement about accounts",
+            Kind::Prepare => "PREPARE as a statement",
+            Kind::Xa => "XA",
+            Kind::Administration => "an administrative statement",
+            Kind::Explain => "EXPLAIN of a connection",
+            Kind::Load => "LOAD",
+            Kind::Definition => "this kind of definition",
+            Kind::Other if !self.begins_as_in_mysql() => return self.unreadable(),
+            _ => "this kind of statement",
+        };
+        self.unsupported(word)
+    }
+
+    /// Whether the first word begins a statement that MySQL has and no rule reads.
+    fn begins_as_in_mysql(&self) -> bool {
+        STATEMENTS_UNREAD.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(self.first_word()))
+    }
+
+    fn first_word(&self) -> &[u8] {
+        let start = self.request.statement.verb_at as usize;
+        let rest = self.request.text.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        &rest[..length]
+    }
+
+    fn unreadable(&self) -> Plan {
+        let detail = format!("no statement begins with {:?}", String::from_utf8_lossy(self.first_word()));
+        lone(Verb::Write, self.request, self.topology)
+            .unwrap_or_else(|| Plan::refused(Verb::Write, ClientError::new("SW1201", detail)))
+    }
+
+    fn refused(&self, verb: Verb, construct: &str) -> Plan {
+        Plan::refused(verb, ClientError::new("SW1215", construct))
+    }
+
+    fn unsupported(&self, construct: &str) -> Plan {
+        let verb =
+            if self.request.statement.kind == Kind::Definition { Verb::Definition } else { Verb::Write };
+        lone(verb, self.request, self.topology)
+            .unwrap_or_else(|| Plan::refused(verb, ClientError::new("SW1215", construct)))
+    }
+
+    /// `DO expression`: as the SELECT of the same.
+    fn evaluate(&self) -> Plan {
+        let start = self.request.statement.verb_at as usize + "DO".len();
+        let end = self.request.statement.end as usize;
+        let rest = self.request.text.get(start..end).unwrap_or_default();
+        let text = [b"SELECT ", rest].concat();
+        match self.inner_plan(&text) {
+            Some(plan) => match plan.routing {
+                Routing::Anywhere | Routing::One(_) | Routing::Refused { .. } => {
+                    Plan { verb: Verb::Write, ..plan }
+                }
+                _ => self.unsupported("DO over sharded tables"),
+            },
+            None => self.unsupported("DO"),
+        }
+    }
+
+    fn inner_plan(&self, text: &[u8]) -> Option<Plan> {
+        let mut statement = sql::Statement::default();
+        statement.scan(text, self.request.context).ok()?;
+        let request = Request { text, statement: &statement, ..*self.request };
+        Some(super::plan(&request, self.topology))
+    }
+
+    fn located(&self, object: &Object) -> Result<Located<'_>, ClientError> {
+        locate(self.topology, self.request.database, object.database.as_deref(), &object.name)
+    }
+
+    /// Tables and views, with the error of the first one that is not known. The columns of a table need not be known to
+    /// define it.
+    fn places(&self) -> Result<Vec<(String, Where)>, ClientError> {
+        let tables = self.outline.objects.iter().filter(|object| {
+            matches!(object.kind, ObjectKind::Table | ObjectKind::View | ObjectKind::Referenced)
+        });
+        tables.map(|object| self.place_of(object)).collect()
+    }
+
+    fn place_of(&self, object: &Object) -> Result<(String, Where), ClientError> {
+        match self.located(object) {
+            Ok(located) => {
+                let place = match &located.place {
+                    Place::Sharded(key) => Where::Sharded(key.scheme.0),
+                    Place::Reference => Where::Reference,
+                    Place::Single(shard) => Where::Single(*shard),
+                    Place::System => Where::System,
+                };
+                Ok((located.full_name(), place))
+            }
+            Err(error) if error.entry.id == "SW1213" => {
+                let database = object.database.as_deref().or(self.request.database).unwrap_or_default();
+                match self.topology.resolve(database, &object.name) {
+                    crate::topology::Resolution::Table(table) => match &table.placement {
+                        Placement::Sharded { scheme, .. } => {
+                            Ok((format!("{database}.{}", table.name), Where::Sharded(scheme.0)))
+                        }
+                        _ => Err(error),
+                    },
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn define(&self) -> Plan {
+        let places = match self.places() {
+            Ok(places) => places,
+            Err(error) => return Plan::refused(Verb::Definition, error),
+        };
+        let tables: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+        self.defined_at(&places).over(tables)
+    }
+
+    fn defined_at(&self, places: &[(String, Where)]) -> Plan {
+        let verb = if self.outline.temporary { Verb::Write } else { Verb::Definition };
+        let Some((first_name, first)) = places.first() else {
+            return self.unsupported("a definition without a name");
+        };
+        for (name, place) in places {
+            let together = match (first, place) {
+                (Where::Single(left), Where::Single(right)) => left == right,
+                (Where::Sharded(_) | Where::Reference, Where::Sharded(_) | Where::Reference) => true,
+                _ => false,
+            };
+            if !together && *place != Where::System && *first != Where::System {
+                let detail = format!("{first_name} and {name} are placed differently");
+                return Plan::refused(verb, ClientError::new("SW1207", detail));
+            }
+            if *place == Where::System {
+                return Plan::refused(verb, ClientError::new("SW1215", "a definition in a system schema"));
+            }
+        }
+        if let Some(error) = self.foreign_key(places) {
+            return Plan::refused(verb, error);
+        }
+        match first {
+            Where::Single(shard) => single(verb, *shard, self.topology),
+            _ if self.outline.temporary => Plan::refused(
+                verb,
+                ClientError::new("SW1215", "a temporary table that hides a table of every shard"),
+            ),
+            _ => {
+                let proof = "The table is on every shard; the same definition goes to each.";
+                Plan::new(verb, Routing::Everywhere, "definition", proof).combined(Combine::Identical)
+            }
+        }
+    }
+
+    /// A foreign key is checked on one server: the rows it points to must be there.
+    fn foreign_key(&self, places: &[(String, Where)]) -> Option<ClientError> {
+        let kinds = self.outline.objects.iter().filter(|object| {
+            matches!(object.kind, ObjectKind::Table | ObjectKind::View | ObjectKind::Referenced)
+        });
+        let (_, own) = places.first()?;
+        for (object, (name, place)) in kinds.zip(places) {
+            let local = match (own, place) {
+                (Where::Sharded(own), Where::Sharded(other)) => own == other,
+                (Where::Reference, Where::Sharded(_)) => false,
+                _ => true,
+            };
+            if object.kind == ObjectKind::Referenced && !local {
+                let detail = format!("a foreign key to {name}, whose rows are on other shards");
+                return Some(ClientError::new("SW1202", detail));
+            }
+        }
+        None
+    }
+
+    /// CREATE TABLE … SELECT and views: the query must be answered where its result is kept.
+    fn create_from(&self, query: u32) -> Plan {
+        let places = match self.places() {
+            Ok(places) => places,
+            Err(error) => return Plan::refused(Verb::Definition, error),
+        };
+        let plan = self.defined_at(&places);
+        let is_view = !matches!(self.outline.verb, sql::Verb::CreateTable { .. });
+        let end = self.request.statement.end as usize;
+        let text = self.request.text.get(query as usize..end).unwrap_or_default();
+        let Some(inner) = self.inner_plan(text) else { return self.unsupported("a definition by a query") };
+        let mut tables: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+        tables.extend(inner.tables);
+        let refused = |detail: &str| Plan::refused(plan.verb, ClientError::new("SW1202", detail));
+        let plan = match (&plan.routing, inner.routing) {
+            (Routing::Refused { .. }, _) => plan,
+            (_, Routing::Refused { error, .. }) => Plan::refused(plan.verb, error),
+            (Routing::One(_), Routing::Anywhere) => plan,
+            (Routing::One(target), Routing::One(source)) if *target == source => plan,
+            (Routing::Everywhere, Routing::Anywhere) if is_view => plan,
+            (Routing::Everywhere, Routing::Keys { agree: false, .. })
+                if is_view && inner.combine == Combine::Concatenate =>
+            {
+                plan
+            }
+            _ if is_view => refused("a view over tables that are not where the view is"),
+            _ => refused("CREATE TABLE … SELECT of a table that is not whole on one shard"),
+        };
+        plan.over(tables)
+    }
+
+    fn define_database(&self) -> Plan {
+        let name =
+            self.outline.objects.first().map_or(self.request.database, |object| Some(object.name.as_str()));
+        match name.and_then(|name| self.topology.database(name)) {
+            Some(_) => {
+                let proof = "A database of the map exists on every shard; the same definition goes to each.";
+                Plan::new(Verb::Definition, Routing::Everywhere, "definition", proof)
+                    .combined(Combine::Identical)
+            }
+            None => {
+                let detail = format!(
+                    "a definition of database {}, which is not in the shard map",
+                    name.unwrap_or("?")
+                );
+                Plan::refused(Verb::Definition, ClientError::new("SW1215", detail))
+            }
+        }
+    }
+
+    /// Triggers, routines, events, sequences: what they do is not seen, so they live where everything is on one shard.
+    fn program(&self, verb: Verb) -> Plan {
+        let tables: Vec<&Object> =
+            self.outline.objects.iter().filter(|object| object.kind == ObjectKind::Table).collect();
+        let mut shards = Vec::new();
+        for object in &tables {
+            match self.place_of(object) {
+                Ok((_, Where::Single(shard))) => shards.push(shard),
+                Ok((name, _)) => {
+                    let detail = format!("a trigger on {name}, which is not whole on one shard");
+                    return Plan::refused(verb, ClientError::new("SW1215", detail));
+                }
+                Err(error) => return Plan::refused(verb, error),
+            }
+        }
+        let database = self.outline.objects.first().and_then(|object| object.database.as_deref());
+        let database = database.or(self.request.database);
+        match self.home(database).filter(|home| self.is_whole_on(database, *home)) {
+            Some(shard) if shards.iter().all(|of| *of == shard) => {
+                let name = &self.topology.shard(shard).name;
+                let proof = format!("The whole database is on shard {name}.");
+                Plan::new(verb, Routing::One(shard), "routine", proof)
+            }
+            _ => self.refused(verb, "a stored program where not every table of the database is on one shard"),
+        }
+    }
+
+    fn is_whole_on(&self, database: Option<&str>, home: ShardId) -> bool {
+        let found = database.and_then(|database| self.topology.database(database));
+        found.is_some_and(|found| {
+            found.tables.values().all(|table| table.placement == Placement::Single { shard: home })
+        })
+    }
+
+    fn home(&self, database: Option<&str>) -> Option<ShardId> {
+        self.topology.database(database?)?.default_shard
+    }
+
+    /// What runs on the one shard that has all the tables, or not at all.
+    fn on_one_shard(&self, verb: Verb, construct: &str) -> Plan {
+        let places = match self.places() {
+            Ok(places) => places,
+            Err(error) => return Plan::refused(verb, error),
+        };
+        let tables: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
+        let mut shard = None;
+        for (name, place) in &places {
+            match (place, shard) {
+                (Where::Single(of), None) => shard = Some(*of),
+                (Where::Single(of), Some(other)) if *of == other => {}
+                _ => {
+                    let detail = format!("{construct} of {name}, which is not whole on one shard");
+                    return Plan::refused(verb, ClientError::new("SW1215", detail)).over(tables);
+                }
+            }
+        }
+        match shard {
+            Some(shard) => single(verb, shard, self.topology).over(tables),
+            None => self.unsupported(construct),
+        }
+    }
+
+    fn show(&self, show: &Show) -> Plan {
+        match show.what {
+            ShowWhat::Columns | ShowWhat::Index | ShowWhat::CreateTable => {
+                self.about_table(show.database.as_deref())
+            }
+            ShowWhat::Tables
+            | ShowWhat::TableStatus
+            | ShowWhat::OpenTables
+            | ShowWhat::Triggers
+            | ShowWhat::Events => match show.database.as_deref().or(self.request.database) {
+                Some(database) => self.about_database(database),
+                None => Plan::refused(Verb::Read, ClientError::new("SW1212", "No database selected")),
+            },
+            ShowWhat::CreateProgram | ShowWhat::Routines => {
+                let database = self.outline.objects.first().and_then(|object| object.database.as_deref());
+                match self.home(database.or(self.request.database)) {
+                    Some(shard) => single(Verb::Read, shard, self.topology),
+                    None => self.any(Verb::Read, "Every shard has the same definitions."),
+                }
+            }
+            ShowWhat::Databases
+            | ShowWhat::CreateDatabase
+            | ShowWhat::Variables
+            | ShowWhat::Status
+            | ShowWhat::Warnings
+            | ShowWhat::Errors
+            | ShowWhat::CountWarnings
+            | ShowWhat::CountErrors
+            | ShowWhat::Processlist
+            | ShowWhat::Grants
+            | ShowWhat::Capabilities => {
+                self.any(Verb::Read, "It is about a server, and any server may answer.")
+            }
+            ShowWhat::Other => self.unsupported("SHOW of the state of one server"),
+        }
+    }
+
+    fn about_database(&self, database: &str) -> Plan {
+        let is_system =
+            crate::topology::SYSTEM_SCHEMAS.iter().any(|name| name.eq_ignore_ascii_case(database));
+        if is_system {
+            return system_schema(Verb::Read, self.request, self.topology);
+        }
+        match self.topology.database(database) {
+            None => Plan::refused(
+                Verb::Read,
+                ClientError::new("SW1002", format!("Unknown database '{database}'")),
+            ),
+            Some(found) => match found.home() {
+                Home::One(shard) => {
+                    let proof = "One shard has the tables that are whole on one shard, and one of each of the others.";
+                    Plan::new(Verb::Read, Routing::One(shard), "catalog", proof)
+                }
+                Home::Anywhere => self.any(Verb::Read, "Sharded and reference tables are on every shard."),
+                Home::Spread => {
+                    let construct =
+                        "SHOW of all tables, some of which are whole on one shard and some on another";
+                    Plan::refused(Verb::Read, ClientError::new("SW1202", construct))
+                }
+            },
+        }
+    }
+
+    /// The definition of one table: any shard that has it tells.
+    fn about_table(&self, database: Option<&str>) -> Plan {
+        let Some(object) = self.outline.objects.first() else {
+            return self.unsupported("SHOW without a table");
+        };
+        let object = Object {
+            database: object.database.clone().or_else(|| database.map(str::to_owned)),
+            ..object.clone()
+        };
+        match self.place_of(&object) {
+            Ok((name, Where::Single(shard))) => single(Verb::Read, shard, self.topology).over(vec![name]),
+            Ok((name, Where::System)) => {
+                system_schema(Verb::Read, self.request, self.topology).over(vec![name])
+            }
+            Ok((name, _)) => {
+                self.any(Verb::Read, "The table has the same definition on every shard.").over(vec![name])
+            }
+            Err(error) => Plan::refused(Verb::Read, error),
+        }
+    }
+
+    /// EXPLAIN goes where the explained statement goes, if that is one shard.
+    fn explain(&self, inner: u32) -> Plan {
+        let start = inner as usize;
+        let end = self.request.statement.end as usize;
+        // Blanks in front keep the offsets of literals.
+        let mut text = vec![b' '; start];
+        text.extend_from_slice(self.request.text.get(start..end).unwrap_or_default());
+        let Some(mut plan) = self.inner_plan(&text) else { return self.unsupported("EXPLAIN") };
+        let before =
+            self.request.statement.literals.iter().filter(|literal| literal.span.start < inner).count();
+        plan.verb = Verb::LockingRead;
+        plan.combine = Combine::Refuse { construct: "EXPLAIN" };
+        plan.shard_columns.clear();
+        match &mut plan.routing {
+            Routing::Keys { parts, .. } => {
+                for part in parts {
+                    part.filter.shift(before);
+                }
+            }
+            Routing::Insert { key, .. } => key.shift(before),
+            Routing::Rows { .. } | Routing::Copies { .. } => {
+                return Plan::refused(
+                    Verb::LockingRead,
+                    ClientError::new("SW1215", "EXPLAIN of an INSERT by rows"),
+                )
+                .over(plan.tables);
+            }
+            Routing::Everywhere => plan.routing = Routing::Anywhere,
+            Routing::Anywhere | Routing::One(_) | Routing::Refused { .. } => {}
+        }
+        plan
+    }
+}
+
+/// A place without its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// By the number of the scheme.
+    Sharded(u16),
+    Reference,
+    Single(ShardId),
+    System,
+}

@@ -1,0 +1,101 @@
+//! The pseudo-column `_shard`: finds where the text mentions it, so that the router can put the shard's name there.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Query, SelectItem, Statement, Visit, Visitor};
+
+use super::Request;
+use super::column::{SHARD_COLUMN, is_shard_name};
+use super::physical::{Plan, Routing, ShardColumn};
+use crate::error::ClientError;
+use crate::sql::offset_of;
+use crate::topology::{Resolution, Topology};
+
+/// Adds the mentions to `plan`, unless a table has a column of that name or the statement calls something so itself.
+pub(super) fn mark(statement: &Statement, plan: &mut Plan, _request: &Request<'_>, topology: &Topology) {
+    let real = plan.tables.iter().any(|full_name| {
+        full_name.split_once('.').is_some_and(|(database, table)| {
+            matches!(topology.resolve(database, table), Resolution::Table(table) if table.column(SHARD_COLUMN).is_some())
+        })
+    });
+    let mut mentions = Mentions::default();
+    let _ = statement.visit(&mut mentions);
+    if real || mentions.renamed || mentions.found.is_empty() {
+        return;
+    }
+    if !matches!(plan.routing, Routing::Keys { .. }) && mentions.in_conditions {
+        *plan = Plan::refused(
+            plan.verb,
+            ClientError::new("SW1202", "_shard in a condition on tables that are not sharded"),
+        )
+        .over(std::mem::take(&mut plan.tables));
+        return;
+    }
+    mentions.found.sort_by_key(|column| column.span.start);
+    mentions.found.dedup();
+    plan.shard_columns = mentions.found;
+    plan.cacheable = false;
+}
+
+#[derive(Default)]
+struct Mentions {
+    found: Vec<ShardColumn>,
+    in_conditions: bool,
+    /// Something else is called `_shard` here: it is not the pseudo-column.
+    renamed: bool,
+}
+
+impl Visitor for Mentions {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &sqlparser::ast::Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    if let Some(span) = mention(expression) {
+                        self.found.push(ShardColumn { span, needs_alias: true });
+                    }
+                }
+                SelectItem::ExprWithAlias { expr, alias }
+                    if is_shard_name(alias) && mention(expr).is_none() =>
+                {
+                    self.renamed = true;
+                }
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.renamed |= cte.alias.columns.iter().any(|column| is_shard_name(&column.name));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if let Some(span) = mention(expression)
+            && !self.found.iter().any(|known| known.span == span)
+        {
+            self.in_conditions = true;
+            self.found.push(ShardColumn { span, needs_alias: false });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The bytes of a mention, with its qualifiers.
+fn mention(expression: &Expr) -> Option<std::ops::Range<u32>> {
+    let (first, last) = match expression {
+        Expr::Identifier(column) => (column, column),
+        Expr::CompoundIdentifier(path) => (path.first()?, path.last()?),
+        _ => return None,
+    };
+    if !is_shard_name(last) {
+        return None;
+    }
+    let start = offset_of(first.span.start)?;
+    let end = offset_of(last.span.end)?;
+    (start < end).then_some(start..end)
+}
