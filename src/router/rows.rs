@@ -1,0 +1,236 @@
+//! INSERT: the key of each new row, and each shard's own rows.
+
+use super::key::{Constant, KeySpace};
+use super::resolve::{Evaluated, Resolver, internal};
+use super::route::{Part, RouteError, Target};
+use super::unchanged;
+use crate::error::ClientError;
+use crate::planner::KeyExpression;
+use crate::sql::{self, LiteralClass, Row, Value};
+use crate::topology::{Key, ShardId, ShardSet};
+
+/// What the plan says of the rows.
+pub(super) struct Shape<'p> {
+    pub(super) column: &'p str,
+    /// The place of the key.
+    pub(super) value: usize,
+    pub(super) arity: usize,
+    /// The server numbers a key of zero.
+    pub(super) generated: bool,
+}
+
+/// A value of a row, by its bytes.
+enum Written<'t> {
+    Null,
+    Default,
+    Literal(Constant<'t>),
+    Expression,
+}
+
+/// The one key of all rows.
+pub(super) fn one_key(
+    resolver: &Resolver<'_>,
+    space: KeySpace<'_>,
+    column: &str,
+    key: &KeyExpression,
+    generated: bool,
+) -> Result<ShardId, RouteError> {
+    match resolver.constant(key) {
+        Some(Evaluated::Constant(constant)) => locate(resolver, space, column, &constant, generated),
+        Some(Evaluated::Null) => Err(without_key(column).into()),
+        None => Err(inexact(column, "it is not a literal").into()),
+    }
+}
+
+/// Each shard gets its rows; one shard for all gets the text unchanged.
+pub(super) fn split(
+    resolver: &Resolver<'_>,
+    space: KeySpace<'_>,
+    shape: &Shape<'_>,
+) -> Result<Part, RouteError> {
+    let rows = &resolver.statement.rows;
+    let mut owners: Vec<ShardId> = Vec::new();
+    let mut first = None;
+    let mut shards = ShardSet::empty();
+    let mut wanted: Option<(String, Vec<Vec<u8>>)> = None;
+    for (number, row) in rows.iter().enumerate() {
+        if row.values.len() != shape.arity {
+            if row.values.is_empty() {
+                return Err(without_key(shape.column).into());
+            }
+            return Err(miscounted(number).into());
+        }
+        let shard = match row_shard(resolver, space, shape, row) {
+            Ok(shard) => shard,
+            Err(RouteError::WeightsNeeded { collation, texts }) => {
+                wanted.get_or_insert((collation, Vec::new())).1.extend(texts);
+                continue;
+            }
+            Err(refused) => return Err(refused),
+        };
+        shards.insert(shard);
+        // The owners of single rows matter only from the first row on that goes elsewhere.
+        match first {
+            None => first = Some(shard),
+            Some(first) if owners.is_empty() && shard != first => owners.resize(number, first),
+            Some(_) => {}
+        }
+        if first != Some(shard) || !owners.is_empty() {
+            owners.push(shard);
+        }
+    }
+    if let Some((collation, texts)) = wanted {
+        return Err(RouteError::WeightsNeeded { collation, texts });
+    }
+    match (first, owners.is_empty()) {
+        (None, _) => Err(internal("an INSERT without rows").into()),
+        (Some(first), true) => Ok(Part::One(first)),
+        (Some(_), false) => {
+            Ok(Part::Many(shards.iter().map(|shard| own_rows(resolver, shard, &owners)).collect()))
+        }
+    }
+}
+
+/// Head, the shard's rows, tail.
+fn own_rows(resolver: &Resolver<'_>, shard: ShardId, owners: &[ShardId]) -> Target {
+    let rows = &resolver.statement.rows;
+    let text = resolver.text;
+    let (start, end) = match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) => (first.span.start as usize, last.span.end as usize),
+        _ => (text.len(), text.len()),
+    };
+    let mut own = Vec::with_capacity(text.len());
+    own.extend_from_slice(text.get(..start).unwrap_or_default());
+    let mut separator: &[u8] = b"";
+    for (row, owner) in rows.iter().zip(owners) {
+        if *owner == shard {
+            own.extend_from_slice(separator);
+            own.extend_from_slice(
+                text.get(row.span.start as usize..row.span.end as usize).unwrap_or_default(),
+            );
+            separator = b",";
+        }
+    }
+    own.extend_from_slice(text.get(end..).unwrap_or_default());
+    Target { shard, text: Some(own) }
+}
+
+fn row_shard(
+    resolver: &Resolver<'_>,
+    space: KeySpace<'_>,
+    shape: &Shape<'_>,
+    row: &Row,
+) -> Result<ShardId, RouteError> {
+    match value(resolver, row, shape.value) {
+        Written::Literal(constant) => locate(resolver, space, shape.column, &constant, shape.generated),
+        Written::Null | Written::Default => Err(without_key(shape.column).into()),
+        Written::Expression => Err(inexact(shape.column, "it is an expression").into()),
+    }
+}
+
+fn locate(
+    resolver: &Resolver<'_>,
+    space: KeySpace<'_>,
+    column: &str,
+    constant: &Constant<'_>,
+    generated: bool,
+) -> Result<ShardId, RouteError> {
+    let key = match space.inserted(constant, resolver.view)? {
+        Ok(key) => key,
+        Err(reason) => return Err(inexact(column, reason).into()),
+    };
+    if generated && key == Key::Integer(0) {
+        return Err(without_key(column).into());
+    }
+    space.scheme.locate(&key).ok_or_else(|| resolver.unmapped(column, &key, space).into())
+}
+
+/// The servers are not asked: one that has columns which nobody told of yet would take the row, on whichever shard it is.
+fn miscounted(row: usize) -> ClientError {
+    ClientError::new("SW1219", format!("Column count doesn't match value count at row {}", row + 1))
+}
+
+fn without_key(column: &str) -> ClientError {
+    ClientError::new("SW1205", format!("a row gives {column} no value of its own"))
+}
+
+fn inexact(column: &str, reason: &str) -> ClientError {
+    ClientError::new("SW1208", format!("the value for {column}: {reason}"))
+}
+
+/// The same rows on every shard, if each gives the generated column its number.
+pub(super) fn copies(
+    resolver: &Resolver<'_>,
+    generated: Option<usize>,
+    arity: usize,
+) -> Result<Part, RouteError> {
+    for (number, row) in resolver.statement.rows.iter().enumerate() {
+        let Some(place) = generated else { break };
+        if row.values.len() != arity {
+            return Err(miscounted(number).into());
+        }
+        let numbered = match value(resolver, row, place) {
+            Written::Literal(constant) => {
+                !matches!(constant.value, Value::Integer(Some(0)))
+                    && !matches!(constant.value, Value::Text { .. } | Value::Decimal(_) | Value::Float(_))
+            }
+            _ => false,
+        };
+        if !numbered {
+            let detail = "a row of a reference table whose AUTO_INCREMENT column would be numbered by each shard: insert it with an integer";
+            return Err(ClientError::new("SW1202", detail).into());
+        }
+    }
+    if resolver.statement.rows.iter().any(|row| row.values.is_empty()) && generated.is_some() {
+        return Err(ClientError::new(
+            "SW1202",
+            "a row of defaults into a reference table that numbers its rows",
+        )
+        .into());
+    }
+    Ok(unchanged(&resolver.topology.all_shards()))
+}
+
+fn value<'a>(resolver: &Resolver<'a>, row: &Row, place: usize) -> Written<'a> {
+    let index = row.values.start as usize + place;
+    let Some(span) = resolver.statement.values.get(index) else { return Written::Default };
+    let bytes = resolver.text.get(span.start as usize..span.end as usize).unwrap_or_default();
+    read(bytes, resolver.view.context)
+}
+
+fn read<'t>(bytes: &'t [u8], context: &sql::Context) -> Written<'t> {
+    let literal = |raw: &'t [u8], class, negated| {
+        let value = sql::decode_raw(raw, class, context);
+        Written::Literal(Constant { value, negated, written: raw })
+    };
+    if bytes.eq_ignore_ascii_case(b"NULL") {
+        return Written::Null;
+    }
+    if bytes.is_empty() || bytes.eq_ignore_ascii_case(b"DEFAULT") {
+        return Written::Default;
+    }
+    if bytes.iter().all(u8::is_ascii_digit) {
+        return literal(bytes, LiteralClass::Integer, false);
+    }
+    if let [b'\'', content @ .., b'\''] = bytes
+        && !content.iter().any(|byte| matches!(byte, b'\'' | b'\\'))
+    {
+        return literal(bytes, LiteralClass::String, false);
+    }
+    let (negated, unsigned) = match bytes {
+        [b'-', rest @ ..] => (true, rest.trim_ascii_start()),
+        [b'+', rest @ ..] => (false, rest.trim_ascii_start()),
+        _ => (false, bytes),
+    };
+    // Anything longer is read as a statement of one word: it must be one literal from start to end.
+    let mut scanned = sql::Statement::default();
+    if scanned.scan(unsigned, context).is_err() {
+        return Written::Expression;
+    }
+    match scanned.literals.as_slice() {
+        [only] if only.span.start == 0 && only.span.end as usize == unsigned.len() => {
+            literal(unsigned, only.class, negated)
+        }
+        _ => Written::Expression,
+    }
+}
