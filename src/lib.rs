@@ -4,6 +4,7 @@
 //! `docs/architecture.md`, checked by `tests/fast/architecture.rs`). The crate is private but for `cli`, the door
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
 
+pub(crate) mod backend;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod planner;

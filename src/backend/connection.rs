@@ -1,0 +1,260 @@
+//! One authenticated connection to a server; packets in, packets out, nothing more. Does not know pools, statements or
+//! results: where a response ends is `wire::Boundary`'s knowledge.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::error::BackendError;
+use super::state::SessionState;
+use crate::topology::ServerName;
+use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, encode_packet};
+
+/// Space that is there for each read, at least; the next read gets twice as much when one was filled.
+const READ_BYTES_MIN: usize = 16 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Largest payload that [`Connection::packet`] puts together: it is for short answers.
+const PACKET_BYTES_MAX: usize = 64 << 20;
+
+const COM_QUIT: u8 = 0x01;
+const COM_PING: u8 = 0x0E;
+const COM_RESET_CONNECTION: u8 = 0x1F;
+
+/// What client and server must have negotiated alike for bytes to pass unchanged; part of a pool's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Flavor {
+    /// CLIENT_FOUND_ROWS changes what the server counts.
+    pub(crate) found_rows: bool,
+    /// CLIENT_DEPRECATE_EOF changes how results end.
+    pub(crate) deprecate_eof: bool,
+}
+
+/// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
+/// MULTI_RESULTS, PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS and DEPRECATE_EOF by
+/// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    server: ServerName,
+    thread_id: u32,
+    server_version: String,
+    capabilities: CapabilityFlags,
+    framer: Framer,
+    /// How much the next read asks for.
+    read_bytes: usize,
+    /// Bytes received and not consumed yet.
+    pub(crate) received: BytesMut,
+    /// What the server's session carries, as far as the proxy set it.
+    pub(crate) state: SessionState,
+}
+
+/// The transport of a connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    // Boxed: the TLS state is a kilobyte.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// After the login: `received` is what came behind its last packet (nothing, from a server that keeps to the
+    /// protocol).
+    pub(super) fn new(
+        stream: Stream,
+        server: ServerName,
+        greeting: Greeting,
+        capabilities: CapabilityFlags,
+        received: BytesMut,
+    ) -> Connection {
+        Connection {
+            stream,
+            server,
+            thread_id: greeting.thread_id,
+            server_version: greeting.version,
+            capabilities,
+            framer: Framer::unchecked(PACKET_BYTES_MAX),
+            read_bytes: READ_BYTES_MIN,
+            received,
+            state: SessionState::default(),
+        }
+    }
+
+    pub(crate) fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// The id that KILL takes on that server.
+    pub(crate) fn thread_id(&self) -> u32 {
+        self.thread_id
+    }
+
+    /// As the handshake says, e.g. `10.11.19-MariaDB-0+deb12u1` (a leading `5.5.5-` removed).
+    pub(crate) fn server_version(&self) -> &str {
+        &self.server_version
+    }
+
+    /// Results end with OK instead of EOF, and nothing stands between columns and rows.
+    pub(crate) fn deprecate_eof(&self) -> bool {
+        self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// Writes whole packets (headers included). Not cancel safe: after a cancelled send the connection must be closed.
+    pub(crate) async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
+        let sent = match self.stream.write_all(packets).await {
+            // TLS buffers; flushing TCP costs nothing.
+            Ok(()) => self.stream.flush().await,
+            Err(error) => Err(error),
+        };
+        sent.map_err(|error| self.lost(&error.to_string()))
+    }
+
+    /// Sends one command: `payload` begins with the command's byte. As [`Connection::send`], not cancel safe.
+    pub(crate) async fn command(&mut self, payload: &[u8]) -> Result<(), BackendError> {
+        let mut packets = Vec::with_capacity(payload.len() + 8);
+        encode_packet(payload, &mut 0, &mut packets);
+        self.send(&packets).await
+    }
+
+    /// Reads once into `received`; returns the number of bytes, never 0 (the end of the stream is `Lost`). Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<usize, BackendError> {
+        self.received.reserve(self.read_bytes);
+        let space = self.received.capacity() - self.received.len();
+        let read = self.stream.read_buf(&mut self.received).await;
+        match read {
+            Ok(0) => Err(self.lost("the server closed it")),
+            Ok(count) => {
+                self.read_bytes = match count {
+                    _ if count == space => (self.read_bytes * 2).min(READ_BYTES_MAX),
+                    _ if count < self.read_bytes / 4 => READ_BYTES_MIN,
+                    _ => self.read_bytes,
+                };
+                Ok(count)
+            }
+            Err(error) => Err(self.lost(&error.to_string())),
+        }
+    }
+
+    /// Reads one whole packet's payload (reassembled when over 16 MiB). Cancel safe.
+    pub(crate) async fn packet(&mut self) -> Result<Bytes, BackendError> {
+        loop {
+            match self.framer.take(&mut self.received) {
+                Ok(Some(payload)) => return Ok(payload),
+                Ok(None) => self.receive().await?,
+                Err(error) => return Err(self.protocol(error.to_string())),
+            };
+        }
+    }
+
+    /// Asks whether the server is there. Not cancel safe.
+    pub(crate) async fn ping(&mut self) -> Result<(), BackendError> {
+        self.simple(COM_PING, "an answer to COM_PING that is not OK").await
+    }
+
+    /// Puts the session's state back to the server's defaults, but for the database. Not cancel safe. The charset becomes the server's
+    /// default, too, not that of the login.
+    pub(crate) async fn reset(&mut self) -> Result<(), BackendError> {
+        self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await?;
+        self.state = self.state.after_reset();
+        Ok(())
+    }
+
+    /// Tells the server to end the session, without waiting for it.
+    pub(crate) async fn quit(mut self) {
+        // The server may be gone: then there is nobody to tell.
+        if self.command(&[COM_QUIT]).await.is_ok() {
+            let _closed = self.stream.shutdown().await;
+        }
+    }
+
+    /// Nothing came in while the connection was idle. `false` when the server closed it or sent something (the reason
+    /// for which it will close it): the connection is of no use then. Does not wait.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut space = [0; 1];
+        let mut buffer = ReadBuf::new(&mut space);
+        let mut context = Context::from_waker(Waker::noop());
+        self.received.is_empty()
+            && self.framer.is_between_payloads()
+            && pin!(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    async fn simple(&mut self, command: u8, refused: &str) -> Result<(), BackendError> {
+        self.command(&[command]).await?;
+        let answer = self.packet().await?;
+        match answer.first() {
+            Some(0x00) => Ok(()),
+            Some(&ErrPacket::FIRST_BYTE) => match ErrPacket::decode(&answer) {
+                Ok(error) => Err(self.protocol(format!("{refused}: {error}"))),
+                Err(malformed) => Err(self.protocol(malformed.to_string())),
+            },
+            _ => Err(self.protocol(refused.to_owned())),
+        }
+    }
+
+    fn lost(&self, cause: &str) -> BackendError {
+        BackendError::Lost { server: self.server.clone(), cause: cause.to_owned() }
+    }
+
+    fn protocol(&self, what: String) -> BackendError {
+        BackendError::Protocol { server: self.server.clone(), what }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_may_move_between_threads() {
+        fn send<T: Send>(_: Option<T>) {}
+        send::<Connection>(None);
+    }
+}

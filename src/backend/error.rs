@@ -1,0 +1,86 @@
+//! How lending a connection fails.
+
+use std::time::Duration;
+
+use crate::error::{Classify, ClientError, Kind, Retry};
+use crate::topology::ServerName;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum BackendError {
+    #[error("cannot connect to {server}: {cause}")]
+    Unreachable { server: ServerName, cause: String },
+    #[error("no answer from {server} within {waited:?} of connecting")]
+    ConnectTimeout { server: ServerName, waited: Duration },
+    #[error("{server} refused the login of {user}: {message} ({code})")]
+    LoginRefused { server: ServerName, user: String, code: u16, message: String },
+    #[error("TLS to {server} failed: {cause}")]
+    Tls { server: ServerName, cause: String },
+    #[error("{server} sent {what}")]
+    Protocol { server: ServerName, what: String },
+    #[error(
+        "no connection to {server} became free within {waited:?}: {busy} of {max} of {user} are lent and {connecting} are \
+         being opened, {total} of {server_max} of the server are taken, {waiting} statements wait"
+    )]
+    BorrowTimeout {
+        server: ServerName,
+        user: String,
+        waited: Duration,
+        busy: usize,
+        connecting: usize,
+        max: usize,
+        total: usize,
+        server_max: usize,
+        waiting: usize,
+    },
+    #[error("no connection within {waited:?}, the last attempt ended with: {last}")]
+    NotConnected { waited: Duration, last: Box<BackendError> },
+    #[error("{waiting} statements already wait for a connection to {server}")]
+    QueueFull { server: ServerName, waiting: usize },
+    #[error("the connection to {server} was lost: {cause}")]
+    Lost { server: ServerName, cause: String },
+    /// The session's variables or database, which another server took, were refused by this one.
+    #[error("{server} refused the session's state: {message} ({code})")]
+    StateRefused { server: ServerName, code: u16, message: String },
+    #[error("the pool of {server} is closed")]
+    Closed { server: ServerName },
+}
+
+impl Classify for BackendError {
+    fn kind(&self) -> Kind {
+        self.client().entry.kind
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            BackendError::Lost { .. } | BackendError::Protocol { .. } | BackendError::StateRefused { .. } => {
+                Retry::Never
+            }
+            BackendError::Unreachable { .. }
+            | BackendError::ConnectTimeout { .. }
+            | BackendError::LoginRefused { .. }
+            | BackendError::Tls { .. }
+            | BackendError::BorrowTimeout { .. }
+            | BackendError::NotConnected { .. }
+            | BackendError::QueueFull { .. }
+            | BackendError::Closed { .. } => Retry::NothingSent,
+        }
+    }
+
+    fn client(&self) -> ClientError {
+        let id = match self {
+            BackendError::Unreachable { .. }
+            | BackendError::ConnectTimeout { .. }
+            | BackendError::Closed { .. } => "SW1401",
+            BackendError::LoginRefused { .. } => "SW1404",
+            BackendError::Tls { .. } => "SW1405",
+            BackendError::Protocol { .. } => "SW1406",
+            BackendError::BorrowTimeout { .. } | BackendError::QueueFull { .. } => "SW1402",
+            BackendError::Lost { .. } => "SW1403",
+            BackendError::NotConnected { last, .. } => {
+                return ClientError { entry: last.client().entry, detail: self.to_string() };
+            }
+            BackendError::StateRefused { .. } => "SW1306",
+        };
+        ClientError::new(id, self.to_string())
+    }
+}

@@ -1,0 +1,220 @@
+//! The pools of all servers, following topology and settings. Decides which pools exist; what a pool does is its own affair.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::checkout::Lease;
+use super::connect::Connector;
+use super::connection::Flavor;
+use super::error::BackendError;
+use super::kill::kill_query;
+use super::metrics::{PoolMetrics, register_gauges};
+use super::pool::{Begun, ServerPool};
+use super::state::SessionState;
+use crate::config::{Credential, PoolSettings};
+use crate::task::Scope;
+use crate::topology::{Server, ServerName, Topology};
+
+/// How often idle connections are looked through.
+const ROUND_INTERVAL: Duration = Duration::from_millis(500);
+
+/// All pools: one per server, credential and flavor. Shared by `Arc`.
+#[derive(Debug)]
+pub(crate) struct PoolSet {
+    pools: RwLock<HashMap<Server, Arc<ServerPool>>>,
+    policy: Mutex<Policy>,
+    connector: Arc<Connector>,
+    scope: Scope,
+    metrics: PoolMetrics,
+}
+
+/// What new pools begin with. Locked before `pools` where both are.
+#[derive(Debug)]
+struct Policy {
+    settings: PoolSettings,
+    /// The servers of the topology followed last; `None` before the first.
+    servers: Option<HashSet<Server>>,
+    closed: bool,
+}
+
+/// One row of SHOW POOLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolStatus {
+    pub(crate) server: ServerName,
+    pub(crate) user: String,
+    pub(crate) flavor: Flavor,
+    pub(crate) idle: usize,
+    pub(crate) lent: usize,
+    pub(crate) connecting: usize,
+    /// Being pinged or reset.
+    pub(crate) mending: usize,
+    pub(crate) waiting: usize,
+    pub(crate) max: usize,
+    /// Since the start of the process.
+    pub(crate) connects: u64,
+    pub(crate) failures: u64,
+    pub(crate) last_error: Option<String>,
+}
+
+impl PoolSet {
+    /// Starts the task that keeps the pools; needs a runtime.
+    pub(crate) fn new(settings: PoolSettings, scope: Scope, registry: &prometheus::Registry) -> Arc<PoolSet> {
+        let pools = Arc::new(PoolSet {
+            pools: RwLock::default(),
+            policy: Mutex::new(Policy { settings, servers: None, closed: false }),
+            connector: Arc::new(Connector::new()),
+            scope: scope.clone(),
+            metrics: PoolMetrics::new(registry),
+        });
+        register_gauges(registry, &pools);
+        let stop = scope.token().clone();
+        scope.spawn("pool keeper", keep(Arc::downgrade(&pools), stop));
+        pools
+    }
+
+    /// Lends a connection, preferring an idle one whose state equals `wanted`. The wait is bounded by the borrow timeout. An idle
+    /// connection that lies there without waiting costs one short lock. Cancel safe: nothing is lost when the future is dropped.
+    pub(crate) async fn lease(
+        &self,
+        server: &Server,
+        credential: &Arc<Credential>,
+        flavor: Flavor,
+        wanted: &SessionState,
+    ) -> Result<Lease, BackendError> {
+        let mut again = true;
+        loop {
+            let pool = self.pool(server)?;
+            let lent = match pool.begin(credential, flavor, wanted) {
+                Ok(Begun::Lent(lease)) => return Ok(lease),
+                Ok(Begun::Waiting(waiting)) => waiting.lease().await,
+                Err(error) => Err(error),
+            };
+            match lent {
+                // The server left the map meanwhile; the statement runs on the map that it began with.
+                Err(BackendError::Closed { .. }) if again => again = false,
+                lent => return lent.inspect_err(|error| pool.metrics().refused(error)),
+            }
+        }
+    }
+
+    /// Ends the statement that runs on a connection, over a connection of its own and within the connect timeout.
+    pub(crate) async fn kill_query(
+        &self,
+        server: &Server,
+        credential: &Credential,
+        thread_id: u32,
+    ) -> Result<(), BackendError> {
+        let timeout = self.policy.lock().settings.connect_timeout;
+        kill_query(&self.connector, server, credential, thread_id, timeout).await
+    }
+
+    /// Closes the pools of servers that the topology no longer has; lent connections end when they come back.
+    /// Pools of servers that stay are not touched.
+    pub(crate) fn follow(&self, topology: &Topology) {
+        let servers: HashSet<Server> = topology
+            .shards
+            .iter()
+            .flat_map(|shard| shard.servers().map(|(_, server)| server.clone()))
+            .collect();
+        let mut policy = self.policy.lock();
+        let (stay, leave): (Vec<_>, Vec<_>) =
+            self.pools.read().values().cloned().partition(|pool| servers.contains(pool.server()));
+        self.pools.write().retain(|server, _| servers.contains(server));
+        for pool in leave {
+            tracing::info!(server = %pool.server().name, "the server left the map; its pools end");
+            pool.retire();
+        }
+        for pool in stay {
+            pool.configure(policy.settings.clone(), true);
+        }
+        policy.servers = Some(servers);
+    }
+
+    /// Closes the pools of credentials that are in use no more, after a reload of the users.
+    pub(crate) fn follow_credentials(&self, live: &[Arc<Credential>]) {
+        for pool in self.all() {
+            pool.follow_credentials(live);
+        }
+    }
+
+    /// Applies new settings to every pool; CA bundles are read again at the next connect.
+    pub(crate) fn configure(&self, settings: PoolSettings) {
+        self.connector.forget_bundles();
+        let mut policy = self.policy.lock();
+        policy.settings = settings;
+        for pool in self.all() {
+            pool.configure(policy.settings.clone(), policy.has(pool.server()));
+        }
+    }
+
+    /// One row per server, credential and flavor, in the order of server and user.
+    pub(crate) fn status(&self) -> Vec<PoolStatus> {
+        let mut rows = Vec::new();
+        for pool in self.all() {
+            pool.status(&mut rows);
+        }
+        rows.sort_by(|one, two| {
+            let key = |row: &PoolStatus| (row.flavor.found_rows, row.flavor.deprecate_eof);
+            (&one.server, &one.user, key(one)).cmp(&(&two.server, &two.user, key(two)))
+        });
+        rows
+    }
+
+    /// Closes all idle connections and refuses new leases.
+    pub(crate) fn close(&self) {
+        self.policy.lock().closed = true;
+        for pool in self.all() {
+            pool.retire();
+        }
+    }
+
+    fn pool(&self, server: &Server) -> Result<Arc<ServerPool>, BackendError> {
+        if let Some(pool) = self.pools.read().get(server) {
+            return Ok(Arc::clone(pool));
+        }
+        let policy = self.policy.lock();
+        if policy.closed {
+            return Err(BackendError::Closed { server: server.name.clone() });
+        }
+        let mut pools = self.pools.write();
+        let pool = pools.entry(server.clone()).or_insert_with(|| {
+            let metrics = self.metrics.of(&server.name);
+            let settings = policy.settings.clone();
+            let (connector, scope) = (Arc::clone(&self.connector), self.scope.clone());
+            ServerPool::new(server.clone(), settings, policy.has(server), connector, scope, metrics)
+        });
+        Ok(Arc::clone(pool))
+    }
+
+    fn all(&self) -> Vec<Arc<ServerPool>> {
+        self.pools.read().values().cloned().collect()
+    }
+}
+
+impl Policy {
+    /// A statement of an older topology may still ask for a server that left: its pool keeps nothing ready.
+    fn has(&self, server: &Server) -> bool {
+        self.servers.as_ref().is_none_or(|servers| servers.contains(server))
+    }
+}
+
+async fn keep(pools: Weak<PoolSet>, stop: tokio_util::sync::CancellationToken) {
+    let mut rounds = tokio::time::interval(ROUND_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let Some(pools) = pools.upgrade() else { return };
+        for pool in pools.all() {
+            pool.tick();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
