@@ -13,4 +13,5 @@ pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod telemetry;
 pub(crate) mod topology;
+pub(crate) mod transaction;
 pub(crate) mod wire;
