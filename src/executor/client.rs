@@ -1,0 +1,199 @@
+//! The client's end of the wire: commands in, packets out. Generic over the stream, so that tests run it in memory.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::error::ClientError;
+use crate::wire::{
+    CapabilityFlags, ErrPacket, Framer, OkPacket, PacketError, StatusFlags, TextResult, encode_eof,
+    encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+};
+
+/// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
+const READ_AHEAD_MAX: usize = 64 * 1024;
+/// Replies are written out when this many bytes have gathered.
+const WRITE_BATCH: usize = 64 * 1024;
+/// Room for reads: a buffer of this length serves many short commands.
+const READ_BYTES: usize = 4 * 1024;
+/// A read is not begun with less room than this.
+const READ_BYTES_MIN: usize = 512;
+
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+#[derive(Debug)]
+pub(crate) struct Client<S> {
+    stream: S,
+    received: BytesMut,
+    out: Vec<u8>,
+    framer: Framer,
+    capabilities: CapabilityFlags,
+    traffic: Traffic,
+}
+
+/// Bytes exchanged with a client.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) from_client: u64,
+    pub(crate) to_client: u64,
+}
+
+/// Replies of the proxy's own.
+#[derive(Debug)]
+pub(crate) enum Reply<'a> {
+    Ok(OkPacket),
+    Error(&'a ClientError),
+    /// A server's own error, unchanged.
+    ServerError(&'a ErrPacket),
+    Table {
+        table: &'a TextResult,
+        status: StatusFlags,
+    },
+    /// The answer to COM_SET_OPTION.
+    End {
+        status: StatusFlags,
+    },
+    /// The answer to COM_STATISTICS.
+    Text(&'a str),
+}
+
+impl<S: Stream> Client<S> {
+    /// `received` is what the login has read too much.
+    pub(crate) fn new(
+        stream: S,
+        received: BytesMut,
+        packet_bytes_max: usize,
+        capabilities: CapabilityFlags,
+    ) -> Client<S> {
+        let traffic = Traffic { from_client: received.len() as u64, to_client: 0 };
+        let framer = Framer::new(packet_bytes_max);
+        Client { stream, received, out: Vec::new(), framer, capabilities, traffic }
+    }
+
+    pub(crate) fn deprecate_eof(&self) -> bool {
+        self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    }
+
+    /// The next command's payload; `None` when the client closed its connection between commands. Cancel safe.
+    pub(crate) async fn command(&mut self) -> Result<Option<Bytes>, CommandError> {
+        if self.framer.is_between_payloads() {
+            self.framer.restart();
+        }
+        loop {
+            if let Some(payload) = self.framer.take(&mut self.received)? {
+                return Ok(Some(payload));
+            }
+            if self.read().await.map_err(CommandError::Gone)? == 0 {
+                return if self.received.is_empty() && self.framer.is_between_payloads() {
+                    Ok(None)
+                } else {
+                    Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()))
+                };
+            }
+        }
+    }
+
+    /// Ends when the client has closed its connection; keeps what it sends ahead meanwhile. Cancel safe.
+    pub(super) async fn gone(&mut self) -> io::Error {
+        loop {
+            if self.received.len() >= READ_AHEAD_MAX {
+                std::future::pending::<()>().await;
+            }
+            match self.read().await {
+                Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Reads once. The room is taken anew only when it is used up: the last command may still lie in the buffer, which then
+    /// cannot be used again from its front.
+    async fn read(&mut self) -> io::Result<usize> {
+        if self.received.capacity() - self.received.len() < READ_BYTES_MIN {
+            self.received.reserve(READ_BYTES);
+        }
+        let count = self.stream.read_buf(&mut self.received).await?;
+        self.traffic.from_client += count as u64;
+        Ok(count)
+    }
+
+    /// Writes packets that are already framed, after what waits to be written.
+    pub(super) async fn forward(&mut self, packets: &[u8]) -> io::Result<()> {
+        if !self.out.is_empty() {
+            self.flush().await?;
+        }
+        self.traffic.to_client += packets.len() as u64;
+        self.stream.write_all(packets).await
+    }
+
+    /// So many packets of the response were forwarded: the proxy's own packets are numbered after them.
+    pub(super) fn count_packets(&mut self, packets: u8) {
+        let sequence = self.framer.sequence_mut();
+        *sequence = sequence.wrapping_add(packets);
+    }
+
+    /// Frames one packet with the next sequence number; writes when enough has gathered.
+    pub(super) async fn put(&mut self, payload: &[u8]) -> io::Result<()> {
+        encode_packet(payload, self.framer.sequence_mut(), &mut self.out);
+        if self.out.len() >= WRITE_BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        self.traffic.to_client += self.out.len() as u64;
+        self.stream.write_all(&self.out).await?;
+        self.out.clear();
+        self.out.shrink_to(WRITE_BATCH);
+        self.stream.flush().await
+    }
+
+    pub(crate) async fn reply(&mut self, reply: Reply<'_>) -> io::Result<()> {
+        let payload = match reply {
+            Reply::Ok(ok) => encode_ok(&ok),
+            Reply::Error(error) => {
+                encode_err(error.entry.code, error.entry.sqlstate, error.message().as_bytes())
+            }
+            Reply::ServerError(packet) => {
+                encode_err(packet.code, &String::from_utf8_lossy(&packet.sqlstate), &packet.message)
+            }
+            Reply::End { status } => self.end_of_rows(status, 0),
+            Reply::Text(text) => text.as_bytes().to_vec(),
+            Reply::Table { table, status } => {
+                table.encode(self.capabilities, status, 0, self.framer.sequence_mut(), &mut self.out);
+                return self.flush().await;
+            }
+        };
+        self.put(&payload).await?;
+        self.flush().await
+    }
+
+    /// EOF, or the OK packet in its place.
+    pub(super) fn end_of_rows(&self, status: StatusFlags, warnings: u16) -> Vec<u8> {
+        if self.deprecate_eof() {
+            encode_ok_as_eof(&OkPacket { status, warnings, ..OkPacket::default() })
+        } else {
+            encode_eof(status, warnings).to_vec()
+        }
+    }
+
+    /// What was exchanged since this was last asked.
+    pub(crate) fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
+    /// Ends the connection in order: what was written arrives, then the end of the stream.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+}
+
+/// How reading a command fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("the client is gone")]
+    Gone(#[source] io::Error),
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+}

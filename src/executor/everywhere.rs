@@ -1,0 +1,234 @@
+//! Statements without rows on several shards: writes that are split by key, writes of reference tables, definitions.
+//!
+//! Until transactions over shards are atomic, a write runs as BEGIN, statement, and COMMIT once every shard has done its part; an
+//! error on any shard rolls all of them back. What remains is the time between the first COMMIT and the last: a server or proxy
+//! that dies there leaves some shards without the write, and the client is told which (SW1305).
+
+use super::exchange::{Answer, answer, ask};
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use crate::backend::{BackendError, Connection};
+use crate::error::ClientError;
+use crate::topology::ShardName;
+use crate::wire::{ErrPacket, OkPacket, query_packet};
+
+/// One shard's part in a statement.
+#[derive(Debug)]
+pub(crate) struct Participant<'a> {
+    pub(crate) shard: ShardName,
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) text: &'a [u8],
+}
+
+/// How the shards' answers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tally {
+    /// Each changed rows of its own: counts are added.
+    Sum,
+    /// Each inserted rows of its own: as `Sum`, and an INSERT of one row counts in the message as one of several.
+    Inserts,
+    /// Each wrote the same into its copy: the first shard's counts are the answer.
+    First,
+}
+
+/// Runs a write on all participants, or on none.
+///
+/// An interruption is heeded until the first COMMIT is sent; the connections must then be closed, which rolls back.
+pub(crate) async fn write_everywhere(
+    participants: &mut [Participant<'_>],
+    tally: Tally,
+    interrupt: &Interrupt<'_>,
+) -> Result<OkPacket, Failure> {
+    let answers = tokio::select! {
+        biased;
+        answers = write(participants) => answers?,
+        interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
+    };
+    commit(participants).await?;
+    Ok(combine(&answers, tally))
+}
+
+/// BEGIN and the statement on every shard; ROLLBACK on all when one refuses.
+async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
+    for participant in participants.iter_mut() {
+        let mut packets = query_packet(b"BEGIN");
+        packets.extend_from_slice(&query_packet(participant.text));
+        participant.connection.send(&packets).await?;
+    }
+    let mut answers = Vec::with_capacity(participants.len());
+    let mut refusal = None;
+    for participant in participants.iter_mut() {
+        let connection = &mut *participant.connection;
+        answer(connection).await?;
+        match answer(connection).await? {
+            Answer::Ok(ok) => answers.push(ok),
+            Answer::Error(packet) => {
+                refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
+            }
+            Answer::Rows(_) => {
+                let error = BackendError::Protocol {
+                    server: connection.server().clone(),
+                    what: "rows in answer to a write".to_owned(),
+                };
+                return Err(Failure::Backend(error));
+            }
+        }
+    }
+    if let Some(refusal) = refusal {
+        for participant in participants.iter_mut() {
+            ask(participant.connection, b"ROLLBACK").await?;
+        }
+        return Err(refusal);
+    }
+    Ok(answers)
+}
+
+/// COMMIT goes to all shards before any answer is read. From here on an error means that the outcome differs by shard.
+async fn commit(participants: &mut [Participant<'_>]) -> Result<(), Failure> {
+    let packet = query_packet(b"COMMIT");
+    let mut failed = Vec::new();
+    let mut sent = vec![true; participants.len()];
+    for (index, participant) in participants.iter_mut().enumerate() {
+        if let Err(error) = participant.connection.send(&packet).await {
+            sent[index] = false;
+            failed.push(format!("{}: {error}", participant.shard));
+        }
+    }
+    for (index, participant) in participants.iter_mut().enumerate() {
+        if !sent[index] {
+            continue;
+        }
+        match answer(participant.connection).await {
+            Ok(Answer::Ok(_) | Answer::Rows(_)) => {}
+            Ok(Answer::Error(packet)) => failed.push(format!("{}: {}", participant.shard, text_of(&packet))),
+            Err(error) => failed.push(format!("{}: {error}", participant.shard)),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "the write was committed on {} of {} shards; not known to be committed on {}",
+        participants.len() - failed.len(),
+        participants.len(),
+        failed.join("; ")
+    );
+    Err(Failure::Refused(ClientError::new("SW1305", detail)))
+}
+
+/// Runs a definition on all participants. Definitions cannot be rolled back: what happened is reported by shard.
+pub(crate) async fn define_everywhere(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
+    for participant in participants.iter_mut() {
+        participant.connection.send(&query_packet(participant.text)).await?;
+    }
+    let mut answers = Vec::new();
+    let mut refusals: Vec<(ShardName, ErrPacket)> = Vec::new();
+    for participant in participants.iter_mut() {
+        match answer(participant.connection).await? {
+            Answer::Ok(ok) => answers.push(ok),
+            Answer::Error(packet) => refusals.push((participant.shard.clone(), packet)),
+            Answer::Rows(_) => answers.push(OkPacket::default()),
+        }
+    }
+    let Some((shard, first)) = refusals.first() else { return Ok(combine(&answers, Tally::First)) };
+    if refusals.len() == participants.len() && refusals.iter().all(|(_, packet)| packet.code == first.code) {
+        return Err(Failure::Server { shard: shard.clone(), packet: first.clone() });
+    }
+    let by_shard: Vec<String> = participants
+        .iter()
+        .map(|participant| match refusals.iter().find(|(shard, _)| *shard == participant.shard) {
+            Some((shard, packet)) => format!("{shard}: {}", text_of(packet)),
+            None => format!("{}: done", participant.shard),
+        })
+        .collect();
+    Err(Failure::Refused(ClientError::new("SW1307", by_shard.join("; "))))
+}
+
+fn text_of(packet: &ErrPacket) -> String {
+    format!("{} ({})", String::from_utf8_lossy(&packet.message), packet.code)
+}
+
+fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
+    let Some(first) = answers.first() else { return OkPacket::default() };
+    let mut whole = first.clone();
+    if tally == Tally::First {
+        return whole;
+    }
+    for answer in &answers[1..] {
+        whole.affected_rows = whole.affected_rows.saturating_add(answer.affected_rows);
+        whole.warnings = whole.warnings.saturating_add(answer.warnings);
+        whole.last_insert_id =
+            if whole.last_insert_id == 0 { answer.last_insert_id } else { whole.last_insert_id };
+    }
+    let message = |answer: &OkPacket| match tally {
+        Tally::Inserts => message_of_insert(answer),
+        Tally::Sum | Tally::First => answer.message.clone(),
+    };
+    whole.message =
+        answers.iter().map(message).reduce(|sum, next| sum_numbers(&sum, &next)).unwrap_or_default();
+    whole
+}
+
+/// An INSERT of one row has no message; beside those of others it counts as the record that it was: a duplicate when it was
+/// replaced, updated or, with a warning, ignored.
+fn message_of_insert(answer: &OkPacket) -> Vec<u8> {
+    if !answer.message.is_empty() {
+        return answer.message.clone();
+    }
+    let duplicates = u8::from(answer.affected_rows > 1 || (answer.affected_rows == 0 && answer.warnings > 0));
+    format!("Records: 1  Duplicates: {duplicates}  Warnings: {}", answer.warnings).into_bytes()
+}
+
+/// `Records: 2  Duplicates: 0` and `Records: 1  Duplicates: 1` become `Records: 3  Duplicates: 1`; texts of different form
+/// become nothing.
+fn sum_numbers(left: &[u8], right: &[u8]) -> Vec<u8> {
+    let (left, right) = (pieces(left), pieces(right));
+    if left.len() != right.len() {
+        return Vec::new();
+    }
+    let mut sum = Vec::new();
+    for pair in left.iter().zip(&right) {
+        match pair {
+            (Piece::Number(a), Piece::Number(b)) => {
+                sum.extend_from_slice(a.saturating_add(*b).to_string().as_bytes());
+            }
+            (Piece::Text(a), Piece::Text(b)) if a == b => sum.extend_from_slice(a),
+            (Piece::Number(_) | Piece::Text(_), _) => return Vec::new(),
+        }
+    }
+    sum
+}
+
+enum Piece<'a> {
+    Number(u64),
+    Text(&'a [u8]),
+}
+
+fn pieces(text: &[u8]) -> Vec<Piece<'_>> {
+    text.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit())
+        .map(|chunk| match std::str::from_utf8(chunk).ok().and_then(|chunk| chunk.parse().ok()) {
+            Some(number) => Piece::Number(number),
+            None => Piece::Text(chunk),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn information_texts_are_added_number_by_number() {
+        let sum = sum_numbers(
+            b"Records: 2  Duplicates: 0  Warnings: 1",
+            b"Records: 13  Duplicates: 1  Warnings: 0",
+        );
+        assert_eq!(sum, b"Records: 15  Duplicates: 1  Warnings: 1");
+    }
+
+    #[test]
+    fn information_texts_of_different_form_are_dropped() {
+        assert_eq!(sum_numbers(b"Rows matched: 1", b"Records: 1"), b"");
+        assert_eq!(sum_numbers(b"Rows matched: 1", b""), b"");
+    }
+}

@@ -1,0 +1,118 @@
+//! Short exchanges of the proxy's own with one server: transaction control, session state, read-backs.
+
+use bytes::Bytes;
+
+use super::client::{Client, Stream};
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use crate::backend::{BackendError, Connection, SessionState};
+use crate::wire::{ErrPacket, Malformed, OkPacket, Reader, query_packet};
+
+/// Rows that the proxy reads for itself; more is a bug or a hostile server.
+const ROWS_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Ok(OkPacket),
+    Error(ErrPacket),
+    Rows(Vec<Vec<Option<Bytes>>>),
+}
+
+/// Sends one statement and reads its whole answer, which must be small.
+pub(crate) async fn ask(connection: &mut Connection, statement: &[u8]) -> Result<Answer, BackendError> {
+    connection.send(&query_packet(statement)).await?;
+    answer(connection).await
+}
+
+/// As [`ask`], for a statement of the client's that may take its time. On a failure drop the connection's lease.
+pub(crate) async fn ask_for<S: Stream>(
+    client: &mut Client<S>,
+    connection: &mut Connection,
+    statement: &[u8],
+    interrupt: &Interrupt<'_>,
+) -> Result<Answer, Failure> {
+    tokio::select! {
+        biased;
+        answer = ask(connection, statement) => answer.map_err(Failure::from),
+        gone = client.gone() => Err(Failure::ClientGone(gone)),
+        interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
+    }
+}
+
+/// Reads the answer to a statement that was sent.
+pub(super) async fn answer(connection: &mut Connection) -> Result<Answer, BackendError> {
+    let first = connection.packet().await?;
+    match first.first() {
+        Some(0x00) => Ok(Answer::Ok(ok(connection, &first)?)),
+        Some(0xFF) => Ok(Answer::Error(error(connection, &first)?)),
+        Some(&columns @ 1..0xFB) => rows(connection, usize::from(columns)).await,
+        _ => Err(unexpected(connection, "an answer that begins with neither OK, ERR nor a column count")),
+    }
+}
+
+async fn rows(connection: &mut Connection, columns: usize) -> Result<Answer, BackendError> {
+    let column_ends = if connection.deprecate_eof() { columns } else { columns + 1 };
+    for _ in 0..column_ends {
+        connection.packet().await?;
+    }
+    let mut rows = Vec::new();
+    loop {
+        let packet = connection.packet().await?;
+        match packet.first() {
+            Some(0xFF) => return Ok(Answer::Error(error(connection, &packet)?)),
+            Some(0xFE) if packet.len() < 0xFF_FFFF => return Ok(Answer::Rows(rows)),
+            _ => {}
+        }
+        let row =
+            text_row(&packet, columns).map_err(|_| unexpected(connection, "a row that cannot be read"))?;
+        if rows.len() == ROWS_MAX {
+            return Err(unexpected(connection, "more rows than the proxy asked for"));
+        }
+        rows.push(row);
+    }
+}
+
+fn text_row(packet: &[u8], columns: usize) -> Result<Vec<Option<Bytes>>, Malformed> {
+    let mut reader = Reader::new(packet, "row");
+    (0..columns).map(|_| Ok(reader.nullable_bytes()?.map(Bytes::copy_from_slice))).collect()
+}
+
+/// Leads the connection to the session's state. The statement waits for the answer: sent ahead of it, a refused `USE` would let the
+/// statement run in another database.
+pub(crate) async fn prepare(connection: &mut Connection, wanted: &SessionState) -> Result<(), Failure> {
+    let preparation = connection.state.prepare(wanted);
+    if preparation.replies == 0 {
+        return Ok(());
+    }
+    connection.send(&preparation.packets).await?;
+    let mut refused = None;
+    for _ in 0..preparation.replies {
+        match answer(connection).await? {
+            Answer::Ok(_) | Answer::Rows(_) => {}
+            Answer::Error(packet) => refused = refused.or(Some(packet)),
+        }
+    }
+    match refused {
+        None => {
+            connection.state = wanted.clone();
+            Ok(())
+        }
+        Some(packet) => Err(Failure::Backend(BackendError::StateRefused {
+            server: connection.server().clone(),
+            code: packet.code,
+            message: String::from_utf8_lossy(&packet.message).into_owned(),
+        })),
+    }
+}
+
+fn ok(connection: &Connection, payload: &[u8]) -> Result<OkPacket, BackendError> {
+    OkPacket::decode(payload).map_err(|_| unexpected(connection, "an OK packet that cannot be read"))
+}
+
+fn error(connection: &Connection, payload: &[u8]) -> Result<ErrPacket, BackendError> {
+    ErrPacket::decode(payload).map_err(|_| unexpected(connection, "an ERR packet that cannot be read"))
+}
+
+pub(super) fn unexpected(connection: &Connection, what: &str) -> BackendError {
+    BackendError::Protocol { server: connection.server().clone(), what: what.to_owned() }
+}

@@ -1,0 +1,83 @@
+//! What execution counts: rows, how wide statements spread, how writes over several shards ended. Cheap: the
+//! counters are resolved once, a statement touches plain atomics.
+
+use prometheus::{Histogram, IntCounter};
+
+use crate::telemetry::MetricRegistry;
+use crate::telemetry::metrics::{counter, counters, histograms};
+
+/// How a write over several shards ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MultiShardOutcome {
+    Committed,
+    RolledBack,
+    /// Some shards committed and some did not: somebody must look.
+    Partial,
+}
+
+const SCATTER_WIDTHS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+#[derive(Debug, Clone)]
+pub(crate) struct ExecutorMetrics {
+    rows: IntCounter,
+    width: Histogram,
+    committed: IntCounter,
+    rolled_back: IntCounter,
+    partial: IntCounter,
+    retries: IntCounter,
+}
+
+impl ExecutorMetrics {
+    pub(crate) fn register(registry: &MetricRegistry) -> ExecutorMetrics {
+        let writes = counters(
+            registry,
+            "shardway_multi_shard_writes_total",
+            "Writes over several shards, by how they ended.",
+            &["outcome"],
+        );
+        let width = histograms(
+            registry,
+            "shardway_scatter_shards",
+            "Shards that one scattered statement was sent to.",
+            &[],
+            &SCATTER_WIDTHS,
+        );
+        ExecutorMetrics {
+            rows: counter(
+                registry,
+                "shardway_rows_total",
+                "Rows sent to clients, as far as they were counted.",
+            ),
+            width: width.with_label_values::<&str>(&[]),
+            committed: writes.with_label_values(&["committed"]),
+            rolled_back: writes.with_label_values(&["rolled_back"]),
+            partial: writes.with_label_values(&["partial"]),
+            retries: counter(
+                registry,
+                "shardway_retries_total",
+                "Statements sent again because nothing had been sent before.",
+            ),
+        }
+    }
+
+    pub(crate) fn rows(&self, count: u64) {
+        self.rows.inc_by(count);
+    }
+
+    /// One statement was sent to `shards` shards.
+    pub(crate) fn scattered(&self, shards: usize) {
+        self.width.observe(u32::try_from(shards).map_or(f64::from(u32::MAX), f64::from));
+    }
+
+    pub(crate) fn multi_shard_write(&self, outcome: MultiShardOutcome) {
+        match outcome {
+            MultiShardOutcome::Committed => self.committed.inc(),
+            MultiShardOutcome::RolledBack => self.rolled_back.inc(),
+            MultiShardOutcome::Partial => self.partial.inc(),
+        }
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.inc();
+    }
+}

@@ -1,0 +1,24 @@
+//! Runs one plan: on one shard the bytes of the result pass through; on several the rows are concatenated, or a write is
+//! done on all of them. Memory is bounded: by one read buffer per connection on the way through, by the largest row else.
+//!
+//! The executor borrows leases and the client's link; it keeps nothing. After a failure the session drops the leases,
+//! which closes their connections.
+
+mod alarm;
+mod client;
+mod concatenate;
+mod everywhere;
+mod exchange;
+mod failure;
+mod interrupt;
+pub(crate) mod metrics;
+mod passthrough;
+
+pub(crate) use alarm::{Alarm, Call};
+pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
+pub(crate) use concatenate::concatenate;
+pub(crate) use everywhere::{Participant, Tally, define_everywhere, write_everywhere};
+pub(crate) use exchange::{Answer, ask, ask_for, prepare};
+pub(crate) use failure::Failure;
+pub(crate) use interrupt::Interrupt;
+pub(crate) use passthrough::passthrough;
