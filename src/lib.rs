@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod planner;
 pub(crate) mod router;
+pub(crate) mod session;
 pub(crate) mod sql;
 pub(crate) mod task;
 pub(crate) mod telemetry;

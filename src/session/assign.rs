@@ -1,0 +1,288 @@
+//! SET: checked by a server first, so that a wrong value gets MySQL's own error; then followed from connection to connection,
+//! or, where it cannot be, the session stays on the connection that carries it.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::execute::Joining;
+use super::held::Held;
+use super::run::{End, Session};
+use super::variables::{Changes, Pin, Variables, Verdict};
+use crate::error::ClientError;
+use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask, ask_for, prepare};
+use crate::planner;
+use crate::router::Part;
+use crate::sql::{self, AssignedValue, Assignment, Feature, Flavor, Lexer, TokenKind};
+use crate::topology::{Role, ShardId};
+use crate::transaction::Transaction;
+use crate::wire::{OkPacket, StatusFlags};
+
+/// A SET as it is sent to a server.
+struct Run<'t> {
+    text: Cow<'t, [u8]>,
+    /// The one that must run it.
+    place: Option<(ShardId, Joining)>,
+    reads_insert_id: bool,
+}
+
+impl<S: Stream> Session<S> {
+    pub(super) async fn assign(&mut self, text: &Bytes, statement: &sql::Statement) -> Result<(), End> {
+        let assignments = match sql::assignments(text, statement, self.variables.context()) {
+            Ok(assignments) => assignments,
+            Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
+        };
+        let verdict = self.variables.decide(text, &assignments);
+        let run = match self.run_of(text, statement, &assignments).await {
+            Ok(run) => run,
+            Err(error) => return self.refuse(&error).await,
+        };
+        match verdict {
+            Verdict::Refuse(error) => self.refuse(&error).await,
+            Verdict::NextTransaction => {
+                self.next_transaction.push(text.to_vec());
+                self.reply_ok().await
+            }
+            Verdict::Follow(changes) => self.set(run, changes, &[], None).await,
+            Verdict::FollowAfterReadBack { changes, names } => self.set(run, changes, &names, None).await,
+            Verdict::Pin { pin, changes, names } => self.set(run, changes, &names, Some(pin)).await,
+        }
+    }
+
+    /// SET SESSION TRANSACTION is followed as the variables that it sets.
+    pub(super) async fn set_session_transaction(&mut self, text: &[u8]) -> Result<(), End> {
+        let names = match self.variables.context().flavor {
+            Flavor::MySql => ["transaction_isolation", "transaction_read_only"],
+            Flavor::MariaDb => ["tx_isolation", "tx_read_only"],
+        };
+        let run = Run { text: Cow::Borrowed(text), place: None, reads_insert_id: false };
+        self.set(run, Changes::default(), &names.map(str::to_owned), None).await
+    }
+
+    /// How the statement is run so that its values are what they would be on the client's own connection.
+    async fn run_of<'t>(
+        &mut self,
+        text: &'t [u8],
+        statement: &sql::Statement,
+        assignments: &[Assignment],
+    ) -> Result<Run<'t>, ClientError> {
+        let features = statement.features;
+        let read = self.shard_of_values(text, assignments).await?;
+        let mut place = read.map(|shard| (shard, Joining::Transaction));
+        if features.has(Feature::NamedLock) && place.is_none() && self.chosen.shard.is_none() {
+            let topology = self.shared.topology.load();
+            // As for SELECT: all sessions ask the same shard for locks by name.
+            place = topology.shards.first().map(|shard| (shard.id, Joining::Nothing));
+        }
+        let text = self.with_own_values(text, statement);
+        Ok(Run { text, place, reads_insert_id: features.has(Feature::LastInsertId) })
+    }
+
+    /// The shard that has the tables which the values read; `None` when any will do.
+    async fn shard_of_values(
+        &mut self,
+        text: &[u8],
+        assignments: &[Assignment],
+    ) -> Result<Option<ShardId>, ClientError> {
+        let values: Vec<&[u8]> = assignments
+            .iter()
+            .filter_map(|assignment| match &assignment.value {
+                AssignedValue::Expression { span } => text.get(span.start as usize..span.end as usize),
+                _ => None,
+            })
+            .filter(|value| ["select", "table", "values"].iter().any(|word| mentions(value, word)))
+            .collect();
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let query = [b"SELECT ".as_slice(), &values.join(b", ".as_slice())].concat();
+        let mut statement = sql::Statement::default();
+        let unread = |reason: String| ClientError::new("SW1201", format!("a value of SET: {reason}"));
+        statement.scan(&query, self.variables.context()).map_err(|error| unread(error.to_string()))?;
+        let topology = self.shared.topology.load();
+        let database = self.variables.state().database();
+        let context = self.variables.context();
+        let request = planner::Request { text: &query, statement: &statement, context, database };
+        let plan = planner::plan(&request, &topology);
+        self.may_name(&plan.tables)?;
+        let route = self.route(&plan, &query, &statement, &topology).await?;
+        match route.part {
+            Part::One(shard) => Ok(Some(shard)),
+            Part::Any | Part::Nowhere => Ok(None),
+            Part::Many(targets) => {
+                let detail = format!("a value of SET that is read from {} shards", targets.len());
+                Err(ClientError::new("SW1202", detail))
+            }
+        }
+    }
+
+    /// ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() are the session's, whichever connection computes the values.
+    fn with_own_values<'t>(&self, text: &'t [u8], statement: &sql::Statement) -> Cow<'t, [u8]> {
+        let features = statement.features;
+        let own = [Feature::RowCount, Feature::FoundRows, Feature::ConnectionId];
+        if !own.iter().any(|feature| features.has(*feature)) {
+            return Cow::Borrowed(text);
+        }
+        let mut lexer = Lexer::new(text, self.variables.context());
+        let mut tokens = Vec::new();
+        while let Ok(token) = lexer.next_token()
+            && token.kind != TokenKind::End
+        {
+            tokens.push(token);
+        }
+        let mut edits = Vec::new();
+        for call in tokens.windows(3) {
+            let [name, open, close] = call else { continue };
+            if !open.is_symbol(b'(') || !close.is_symbol(b')') {
+                continue;
+            }
+            let value = match name.text(text).to_ascii_uppercase().as_slice() {
+                b"ROW_COUNT" => self.diagnostics.row_count.to_string(),
+                b"FOUND_ROWS" => self.diagnostics.found_rows.to_string(),
+                b"CONNECTION_ID" => self.registration.id().to_string(),
+                _ => continue,
+            };
+            edits.push((name.start..close.end, format!("({value})").into_bytes()));
+        }
+        let edits: Vec<(Range<u32>, &[u8])> =
+            edits.iter().map(|(span, new)| (span.clone(), new.as_slice())).collect();
+        Cow::Owned(sql::splice(text, &edits))
+    }
+
+    async fn set(
+        &mut self,
+        run: Run<'_>,
+        changes: Changes,
+        names: &[String],
+        pin: Option<Pin>,
+    ) -> Result<(), End> {
+        match self.set_on_a_server(run, changes, names, pin).await {
+            Ok(ok) => {
+                self.diagnostics.finished_write(&ok);
+                let ok = OkPacket { status: self.status(), ..ok };
+                Ok(self.client.reply(Reply::Ok(ok)).await?)
+            }
+            Err(failure) => self.fail(failure).await,
+        }
+    }
+
+    /// Runs the statement on a connection that is the session's for the moment, reads back what came from expressions, and
+    /// only then changes what the session wants of all its connections.
+    async fn set_on_a_server(
+        &mut self,
+        run: Run<'_>,
+        changes: Changes,
+        names: &[String],
+        pin: Option<Pin>,
+    ) -> Result<OkPacket, Failure> {
+        let mut held = match run.place {
+            None => self.any_connection().await?,
+            Some((shard, joining)) => {
+                let topology = self.shared.topology.load();
+                self.check_place(&topology.shard(shard).name)?;
+                let held = self.connection_of(shard, &topology, Role::Primary, joining).await?;
+                if joining == Joining::Transaction {
+                    self.next_transaction.clear();
+                }
+                held
+            }
+        };
+        if run.reads_insert_id
+            && let Err(failure) = self.carry_last_insert_id(&mut held).await
+        {
+            return Err(self.lost(held, failure));
+        }
+        let deadline = self.deadline(None);
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        let answer = ask_for(&mut self.client, held.lease.connection(), &run.text, &interrupt).await;
+        let ok = match answer {
+            Ok(Answer::Ok(ok)) => ok,
+            Ok(Answer::Rows(_)) => OkPacket::default(),
+            Ok(Answer::Error(packet)) => {
+                let shard = held.shard.clone();
+                // A SET of several variables may have set some of them before it failed.
+                held.tainted = true;
+                self.keep_or_let_go(held);
+                return Err(Failure::Server { shard, packet });
+            }
+            Err(failure) => return Err(self.lost(held, failure)),
+        };
+        let autocommit = self.variables.autocommit();
+        if names.is_empty() {
+            self.variables.commit(changes);
+        } else {
+            let values =
+                match ask(held.lease.connection(), Variables::read_back_statement(names).as_bytes()).await {
+                    Ok(Answer::Rows(rows)) => rows.into_iter().next().unwrap_or_default(),
+                    Ok(Answer::Ok(_)) => Vec::new(),
+                    Ok(Answer::Error(packet)) => {
+                        let failure = Failure::Server { shard: held.shard.clone(), packet };
+                        return Err(self.lost(held, failure));
+                    }
+                    Err(error) => return Err(self.lost(held, Failure::Backend(error))),
+                };
+            let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+            self.variables.commit_read_back(changes, names, &values);
+        }
+        if !autocommit && self.variables.autocommit() && self.transaction.shard().is_none() {
+            // Switching it on commits, also a transaction that no server knows of yet.
+            self.transaction = Transaction::None;
+        }
+        // They were learned under the character set of before.
+        self.weights.forget();
+        held.lease.connection().state = self.variables.state().clone();
+        if let Some(pin) = pin {
+            held.pin(pin, &self.shared.metrics);
+        }
+        held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+        self.transaction.observe(&held.shard, held.in_transaction);
+        self.keep_or_let_go(held);
+        Ok(ok)
+    }
+
+    /// A connection that the session holds, or a connection of any shard whose primary answers. It does not begin a pending
+    /// transaction.
+    async fn any_connection(&mut self) -> Result<Held, Failure> {
+        if let Some(index) = self.preferred() {
+            let mut held = self.held.swap_remove(index);
+            return match self.lead(&mut held).await {
+                Ok(()) => Ok(held),
+                Err(failure) => Err(self.lost(held, failure)),
+            };
+        }
+        let topology = self.shared.topology.load();
+        let count = topology.shards.len();
+        let start = self.registration.id() as usize;
+        let mut last = None;
+        for step in 0..count {
+            let shard = &topology.shards[(start + step) % count];
+            // What pins must pin the shard that the session's statements go to.
+            if self.chosen.shard.as_ref().is_some_and(|chosen| *chosen != shard.name) {
+                continue;
+            }
+            let server = self.server_of(shard, self.chosen.role.unwrap_or(Role::Primary))?;
+            match self
+                .shared
+                .pools
+                .lease(server, &self.user.server, self.flavor, self.variables.state())
+                .await
+            {
+                Ok(lease) => {
+                    let mut held = Held::new(shard.name.clone(), lease);
+                    prepare(held.lease.connection(), self.variables.state()).await?;
+                    return Ok(held);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(Failure::Backend(error)),
+            None => Err(Failure::Refused(ClientError::new("SW1211", "the map has no shards"))),
+        }
+    }
+}
+
+fn mentions(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}

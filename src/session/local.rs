@@ -1,0 +1,301 @@
+//! What the proxy answers itself: functions about the session's own past that another connection would answer wrongly, SHOW
+//! WARNINGS when no connection remembers any, KILL of the ids that it gave out, and the tables of operators' answers.
+
+use bytes::Bytes;
+
+use super::diagnostics::Condition;
+use super::held::{Held, Reason};
+use super::orders;
+use super::run::{End, Session};
+use crate::backend::BackendError;
+use crate::error::ClientError;
+use crate::executor::{Answer, Reply, Stream, ask};
+use crate::sql::{self, Feature, Kind, Lexer, Token, TokenKind};
+use crate::wire::{ColumnDefinition, ColumnKind, TextResult, UTF8MB4_GENERAL_CI};
+
+/// The longest form that is answered here has this many tokens: `SELECT FOUND_ROWS ( ) AS name`.
+const TOKENS_MAX: usize = 8;
+
+/// A function about the session, alone in a SELECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    FoundRows,
+    RowCount,
+    ConnectionId,
+}
+
+impl<S: Stream> Session<S> {
+    /// Answers the statement if it is one of the proxy's own; refuses those that would be answered wrongly elsewhere.
+    pub(super) async fn answer_locally(
+        &mut self,
+        text: &[u8],
+        statement: &sql::Statement,
+    ) -> Result<bool, End> {
+        if statement.kind == Kind::Show && self.is_show_warnings(text, statement) {
+            if self.holds_diagnostics() {
+                return Ok(false);
+            }
+            self.reply_warnings(text).await?;
+            return Ok(true);
+        }
+        let features = statement.features;
+        let about_session = features.has(Feature::FoundRows)
+            || features.has(Feature::RowCount)
+            || features.has(Feature::ConnectionId);
+        if !about_session {
+            return Ok(false);
+        }
+        match asked(text, self.variables.context()) {
+            Some((Asked::FoundRows, _)) if self.holds_diagnostics() => Ok(false),
+            Some((asked, column)) => {
+                let (kind, value) = match asked {
+                    Asked::FoundRows => (ColumnKind::Signed, self.diagnostics.found_rows.to_string()),
+                    Asked::RowCount => (ColumnKind::Signed, self.diagnostics.row_count.to_string()),
+                    Asked::ConnectionId => (ColumnKind::Number, self.registration.id().to_string()),
+                };
+                self.diagnostics.answered(1);
+                self.reply_table(vec![(column, kind)], vec![vec![Some(value)]]).await?;
+                Ok(true)
+            }
+            None => {
+                let detail = "FOUND_ROWS(), ROW_COUNT() and CONNECTION_ID() are answered alone in a SELECT only, not within \
+                              other expressions";
+                self.refuse(&ClientError::new("SW1306", detail)).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    pub(super) fn is_show_warnings(&self, text: &[u8], statement: &sql::Statement) -> bool {
+        if statement.kind != Kind::Show {
+            return false;
+        }
+        let tokens = tokens(text, self.variables.context());
+        let word = |index: usize, word: &str| is_word(text, tokens.get(index), word);
+        word(1, "WARNINGS")
+            || word(1, "ERRORS")
+            || (word(1, "COUNT") && (word(5, "WARNINGS") || word(5, "ERRORS")))
+    }
+
+    pub(super) fn holds_diagnostics(&self) -> bool {
+        self.held.iter().any(|held| held.diagnostics)
+    }
+
+    /// Lets connections go that were kept for SHOW WARNINGS only.
+    pub(super) fn release_diagnostics(&mut self) {
+        if !self.held.iter().any(|held| held.diagnostics) {
+            return;
+        }
+        for mut held in std::mem::take(&mut self.held) {
+            held.diagnostics = false;
+            self.keep_or_let_go(held);
+        }
+    }
+
+    /// SHOW WARNINGS, SHOW ERRORS and SHOW COUNT(*) of them, from memory.
+    async fn reply_warnings(&mut self, text: &[u8]) -> Result<(), End> {
+        let tokens = tokens(text, self.variables.context());
+        let word = |index: usize, word: &str| is_word(text, tokens.get(index), word);
+        let errors_only = word(1, "ERRORS") || word(5, "ERRORS");
+        let conditions =
+            self.diagnostics.conditions.iter().filter(|condition| !errors_only || condition.is_error());
+        if word(1, "COUNT") {
+            let count = conditions.count().to_string();
+            let name = if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
+            return self
+                .reply_table(vec![(name.to_owned(), ColumnKind::Number)], vec![vec![Some(count)]])
+                .await;
+        }
+        if tokens.len() > 2 {
+            let detail = "SHOW WARNINGS with LIMIT, a moment after the statement that it is about";
+            return self.refuse(&ClientError::new("SW1306", detail)).await;
+        }
+        let rows = conditions
+            .map(|row| vec![Some(row.level.clone()), Some(row.code.clone()), Some(row.message.clone())])
+            .collect();
+        let columns = vec![
+            ("Level".to_owned(), ColumnKind::Text),
+            ("Code".to_owned(), ColumnKind::Number),
+            ("Message".to_owned(), ColumnKind::Text),
+        ];
+        self.reply_table(columns, rows).await
+    }
+
+    /// An idle client must not keep a connection for the sake of warnings that it may never ask for: what the server remembers
+    /// is read, and the connection goes back.
+    pub(super) async fn remember_diagnostics(&mut self) {
+        for mut held in std::mem::take(&mut self.held) {
+            if held.reason() == Some(Reason::Diagnostics) {
+                if let Err(error) = self.read_diagnostics(&mut held).await {
+                    tracing::debug!(%error, "warnings of the last statement are lost with their connection");
+                    continue;
+                }
+                held.diagnostics = false;
+            }
+            self.keep_or_let_go(held);
+        }
+    }
+
+    /// SHOW WARNINGS leaves what FOUND_ROWS() tells as it is, but not the other way round.
+    pub(super) async fn read_diagnostics(&mut self, held: &mut Held) -> Result<(), BackendError> {
+        let connection = held.lease.connection();
+        if let Answer::Rows(rows) = ask(connection, b"SHOW WARNINGS").await? {
+            let text = |value: Option<&Option<Bytes>>| {
+                value
+                    .and_then(Option::as_deref)
+                    .map(|value| String::from_utf8_lossy(value).into_owned())
+                    .unwrap_or_default()
+            };
+            let condition = |row: &Vec<Option<Bytes>>| Condition {
+                level: text(row.first()),
+                code: text(row.get(1)),
+                message: text(row.get(2)),
+            };
+            self.diagnostics.conditions = rows.iter().map(condition).collect();
+        }
+        if std::mem::take(&mut self.diagnostics.counted_on_server)
+            && let Answer::Rows(rows) = ask(connection, b"SELECT FOUND_ROWS()").await?
+        {
+            let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+            let number = value.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            self.diagnostics.found_rows = number.unwrap_or(self.diagnostics.found_rows);
+        }
+        Ok(())
+    }
+
+    /// KILL [CONNECTION|QUERY] id, in the proxy's ids.
+    pub(super) async fn kill_by_statement(
+        &mut self,
+        text: &[u8],
+        statement: &sql::Statement,
+    ) -> Result<(), End> {
+        let verb = sql::outline(text, statement, self.variables.context()).map(|outline| outline.verb);
+        let killed = match verb {
+            Ok(sql::Verb::Kill { query_only: true, id: Some(id) }) => {
+                self.kill_statement(u32::try_from(id).unwrap_or_default())
+            }
+            Ok(sql::Verb::Kill { query_only: false, id: Some(id) }) => {
+                self.kill_session(u32::try_from(id).unwrap_or_default())
+            }
+            _ => {
+                let detail = "KILL takes the id of a session (SHARDWAY SHOW SESSIONS lists them)";
+                Err(ClientError::new("SW1201", detail))
+            }
+        };
+        self.answer(killed).await
+    }
+
+    fn kill_statement(&mut self, id: u32) -> Result<(), ClientError> {
+        self.may_kill(id)?;
+        self.shared.registry.kill_statement(id);
+        Ok(())
+    }
+
+    pub(super) fn kill_session(&mut self, id: u32) -> Result<(), ClientError> {
+        self.may_kill(id)?;
+        self.shared.registry.kill(id);
+        Ok(())
+    }
+
+    /// A user may kill sessions of their own, an operator all.
+    fn may_kill(&self, id: u32) -> Result<(), ClientError> {
+        match self.shared.registry.user_of(id) {
+            None => Err(ClientError::new("SW1505", format!("Unknown thread id: {id}"))),
+            Some(user) if user == self.user.name || self.user.admin => Ok(()),
+            Some(_) => Err(ClientError::new("SW1508", format!("You are not owner of thread {id}"))),
+        }
+    }
+
+    /// The answer to an operator's statement.
+    pub(super) async fn reply_answer(&mut self, answer: orders::Answer) -> Result<(), End> {
+        match answer {
+            orders::Answer::Done { message } => {
+                let ok = crate::wire::OkPacket {
+                    status: self.status(),
+                    message: message.into_bytes(),
+                    ..crate::wire::OkPacket::default()
+                };
+                Ok(self.client.reply(Reply::Ok(ok)).await?)
+            }
+            orders::Answer::Table { columns, rows } => {
+                let columns = columns.into_iter().map(|name| (name.to_owned(), ColumnKind::Text)).collect();
+                self.reply_table(columns, rows).await
+            }
+        }
+    }
+
+    async fn reply_table(
+        &mut self,
+        columns: Vec<(String, ColumnKind)>,
+        rows: Vec<Vec<Option<String>>>,
+    ) -> Result<(), End> {
+        let columns = columns
+            .iter()
+            .map(|(name, kind)| ColumnDefinition::local(name, *kind, UTF8MB4_GENERAL_CI))
+            .collect();
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(|value| value.map(String::into_bytes)).collect())
+            .collect();
+        let table = TextResult { columns, rows };
+        let status = self.status();
+        Ok(self.client.reply(Reply::Table { table: &table, status }).await?)
+    }
+}
+
+/// `SELECT f() [[AS] name]` with the name of its column.
+fn asked(text: &[u8], context: &sql::Context) -> Option<(Asked, String)> {
+    let tokens = tokens(text, context);
+    let word = |index: usize, word: &str| is_word(text, tokens.get(index), word);
+    if !word(0, "SELECT") || !symbol(&tokens, 2, b'(') || !symbol(&tokens, 3, b')') {
+        return None;
+    }
+    let asked = match () {
+        () if word(1, "FOUND_ROWS") => Asked::FoundRows,
+        () if word(1, "ROW_COUNT") => Asked::RowCount,
+        () if word(1, "CONNECTION_ID") => Asked::ConnectionId,
+        () => return None,
+    };
+    let call = text.get(tokens[1].start as usize..tokens[3].end as usize)?;
+    let name = match tokens.get(4..)? {
+        [] => call,
+        [name] if name.is_name() => name.text(text),
+        [keyword, name] if is_word(text, Some(keyword), "AS") && name.is_name() => name.text(text),
+        _ => return None,
+    };
+    Some((asked, String::from_utf8_lossy(name).trim_matches('`').to_owned()))
+}
+
+/// The first tokens of a statement, without its end.
+fn tokens(text: &[u8], context: &sql::Context) -> Vec<Token> {
+    let mut lexer = Lexer::new(text, context);
+    let mut tokens = Vec::with_capacity(TOKENS_MAX);
+    while tokens.len() < TOKENS_MAX {
+        match lexer.next_token() {
+            Ok(token) if token.kind == TokenKind::End || token.is_symbol(b';') => break,
+            Ok(token) if token.kind == TokenKind::RoutingHint => {}
+            Ok(token) => tokens.push(token),
+            Err(_) => break,
+        }
+    }
+    tokens
+}
+
+fn is_word(text: &[u8], token: Option<&Token>, word: &str) -> bool {
+    token.is_some_and(|token| {
+        matches!(token.kind, TokenKind::Word(_)) && token.text(text).eq_ignore_ascii_case(word.as_bytes())
+    })
+}
+
+fn symbol(tokens: &[Token], index: usize, symbol: u8) -> bool {
+    tokens.get(index).is_some_and(|token| token.is_symbol(symbol))
+}
+
+/// An operator's statement without the word SHARDWAY.
+pub(super) fn without_prefix(statement: &str) -> &str {
+    let statement = statement.trim_start();
+    match statement.get(..8) {
+        Some(word) if word.eq_ignore_ascii_case("SHARDWAY") => statement[8..].trim_start(),
+        _ => statement,
+    }
+}

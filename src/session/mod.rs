@@ -1,0 +1,30 @@
+//! One client: login, command loop, variables, the path of a statement. A session is one task and shares nothing with
+//! other sessions but the parts that `app` hands it.
+//!
+//! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
+//! * `statement` — the path of a statement. * `execute` — its run on leased connections. * `held` — the connections that a
+//!   session keeps, and why.
+//! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics` — what the proxy answers.
+//! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
+
+mod assign;
+mod begin;
+mod diagnostics;
+mod execute;
+mod handshake;
+mod held;
+mod local;
+pub(crate) mod metrics;
+mod orders;
+mod registry;
+mod run;
+mod shared;
+mod statement;
+mod switch;
+mod variables;
+
+pub(crate) use handshake::{Arrival, Gate, GateError, GateRules, LoginError, log_in};
+pub(crate) use orders::{Answer, Order, Orders, SchemaOrder, WeightOrder};
+pub(crate) use registry::{Registry, SessionStatus};
+pub(crate) use run::{refuse_for_limit, serve};
+pub(crate) use shared::{Fleet, Shared};

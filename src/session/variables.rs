@@ -1,0 +1,148 @@
+//! The meaning of SET on shared connections: which assignments follow the session from connection to connection, which
+//! keep it on one, and which are refused. Pure: the session runs the statement on a server, and commits what it decided here
+//! when the server said OK.
+
+mod decide;
+mod pin;
+mod text;
+
+pub(crate) use self::decide::Verdict;
+pub(crate) use self::pin::{Pin, pin_reason, releases, taints};
+use crate::backend::SessionState;
+use crate::sql::{Charset, Context, Flavor, SqlMode};
+use crate::wire::{charset_of, collation_name};
+
+/// The charset of a session whose login names one that the proxy or the servers do not know.
+const CHARSET_DEFAULT: &str = "utf8mb4";
+/// A server does not take these from a client.
+const CHARSETS_NOT_FOR_CLIENTS: [&str; 4] = ["ucs2", "utf16", "utf16le", "utf32"];
+
+/// The variables of one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Variables {
+    state: SessionState,
+    context: Context,
+    autocommit: bool,
+    /// `character_set_client`, which every statement is read in.
+    client_charset: String,
+    /// What the session began with, for COM_RESET_CONNECTION.
+    login_collation: u16,
+    /// How the servers read without a SET.
+    defaults: Context,
+}
+
+/// What a SET does to the followed state once the server has accepted it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    list: Vec<Change>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    Set { name: String, text: Vec<u8> },
+    Unset { name: String },
+    Mode(Option<SqlMode>),
+    Charset(Charset),
+    Autocommit(bool),
+}
+
+impl Variables {
+    /// The state after a login with this collation and database; `defaults` is how the fleet's servers read when nothing is set.
+    pub(crate) fn from_login(collation: u16, database: Option<&str>, defaults: Context) -> Variables {
+        let mut variables = Variables {
+            state: SessionState::default(),
+            context: defaults,
+            autocommit: true,
+            client_charset: String::new(),
+            login_collation: collation,
+            defaults,
+        };
+        variables.state.set_database(database);
+        let known = charset_of(collation).filter(|name| !CHARSETS_NOT_FOR_CLIENTS.contains(&name.as_str()));
+        let charset = known.as_deref().unwrap_or(CHARSET_DEFAULT);
+        for name in ["character_set_client", "character_set_results", "character_set_connection"] {
+            variables.state.set(name, charset.as_bytes());
+        }
+        let named = collation_name(collation).filter(|name| known.is_some() && servers_know(name, &defaults));
+        if let Some(collation) = named {
+            variables.state.set("collation_connection", collation.as_bytes());
+        }
+        variables.context.charset = Charset::from_name(charset);
+        variables.client_charset = charset.to_owned();
+        variables
+    }
+
+    /// As after COM_RESET_CONNECTION; the database stays.
+    pub(crate) fn reset(&mut self) {
+        *self = Variables::from_login(self.login_collation, self.state.database(), self.defaults);
+    }
+
+    /// What every connection must carry that runs the session's statements.
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// How the session's statements are to be read.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn autocommit(&self) -> bool {
+        self.autocommit
+    }
+
+    pub(crate) fn set_database(&mut self, database: Option<&str>) {
+        self.state.set_database(database);
+    }
+
+    /// The character set of results, to read what a server answered; `None` is none or not known.
+    pub(crate) fn results_charset(&self) -> Option<&str> {
+        self.name_of("character_set_results").filter(|name| !name.eq_ignore_ascii_case("NULL"))
+    }
+
+    /// Applies what [`Variables::decide`] found, after the server has said OK. Then the connection's `state` is this state.
+    pub(crate) fn commit(&mut self, changes: Changes) {
+        for change in changes.list {
+            match change {
+                Change::Set { name, text } => self.state.set(&name, &text),
+                Change::Unset { name } => self.state.unset(&name),
+                Change::Mode(mode) => self.context.mode = mode.unwrap_or(self.defaults.mode),
+                Change::Charset(charset) => self.context.charset = charset,
+                Change::Autocommit(on) => self.autocommit = on,
+            }
+        }
+        let charset = self.name_of("character_set_client").unwrap_or(CHARSET_DEFAULT);
+        self.client_charset = charset.to_owned();
+    }
+
+    /// The statement whose only row has the values for [`Variables::commit_read_back`].
+    pub(crate) fn read_back_statement(names: &[String]) -> String {
+        let columns: Vec<String> = names.iter().map(|name| format!("@@session.{name}")).collect();
+        format!("SELECT {}", columns.join(", "))
+    }
+
+    /// As [`Variables::commit`], with the values that the server answered for `names`, in their order.
+    pub(crate) fn commit_read_back(&mut self, changes: Changes, names: &[String], values: &[Option<&[u8]>]) {
+        self.commit(changes);
+        for (name, value) in names.iter().zip(values) {
+            let changes = self.answered(name, *value);
+            self.commit(changes);
+        }
+    }
+
+    fn name_of(&self, variable: &str) -> Option<&str> {
+        self.state.value(variable).and_then(|text| std::str::from_utf8(text).ok())
+    }
+}
+
+/// Whether every server of the fleet can be expected to know a collation; else the charset's default takes its place.
+fn servers_know(collation: &str, defaults: &Context) -> bool {
+    // The only collation of utf8mb3 that logins name; servers disagree about the spelling, and it is the default.
+    let spelled_differently = collation.starts_with("utf8_") || collation.starts_with("utf8mb3_");
+    let only_new_mysql = collation.contains("_0900_");
+    let mysql8 = defaults.flavor == Flavor::MySql && defaults.server_version >= 80_000;
+    !spelled_differently && (!only_new_mysql || mysql8)
+}
+
+#[cfg(test)]
+mod tests;
