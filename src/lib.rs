@@ -8,6 +8,7 @@ pub(crate) mod backend;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod executor;
+pub(crate) mod listener;
 pub(crate) mod planner;
 pub(crate) mod router;
 pub(crate) mod session;
