@@ -6,6 +6,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod config;
+pub(crate) mod control;
 pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod listener;

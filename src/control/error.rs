@@ -1,0 +1,30 @@
+//! How the control plane's conversations with servers fail.
+
+use std::time::Duration;
+
+use crate::topology::ServerName;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error("cannot connect to {server}: {}", plain(.cause))]
+    Connect { server: ServerName, cause: mysql_async::Error },
+    #[error("{server} did not {what} within {waited:?}")]
+    Timeout { server: ServerName, what: &'static str, waited: Duration },
+    #[error("{server} did not {what}: {}", plain(.cause))]
+    Query { server: ServerName, what: &'static str, cause: mysql_async::Error },
+    #[error("{server} answered in an unexpected form when asked to {what}")]
+    Answer { server: ServerName, what: &'static str },
+    #[error("no server of the map could be asked: {last}")]
+    NoServer { last: String },
+    #[error("the name {name:?} is not one of a character set or collation")]
+    Name { name: String },
+    #[error("the proxy is stopping")]
+    Stopping,
+}
+/// The cause in the system's own words: the driver's put "Input/output error" in front, twice.
+fn plain(cause: &mysql_async::Error) -> String {
+    match cause {
+        mysql_async::Error::Io(mysql_async::IoError::Io(cause)) => cause.to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,192 @@
+//! What other parts see of the control plane.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::collation::Collations;
+use super::keeper::{Keeper, Order, Outlets};
+use super::status::{MapStatus, ServerStatus, fleet_version};
+use super::weights::Weights;
+use super::{health, publisher};
+use crate::config::{Fault, Faults, Loaded, Settings};
+use crate::task::Scope;
+use crate::topology::{self, Columns, Epoch, ServerName, Topology, TopologyHandle};
+
+/// Orders that wait for the keeper.
+const ORDERS_MAX: usize = 256;
+const FACTS_MAX: usize = 16;
+/// How long a refresh is waited for: one schema reading with a server that does not answer.
+const REFRESH_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The control plane of one process. Its tasks live in the scope that started it.
+#[derive(Debug)]
+pub(crate) struct Control {
+    topology: TopologyHandle,
+    settings: watch::Receiver<Arc<Settings>>,
+    servers: watch::Receiver<Arc<[ServerStatus]>>,
+    ready: watch::Receiver<bool>,
+    epochs: watch::Receiver<Epoch>,
+    loaded_at: watch::Receiver<SystemTime>,
+    orders: mpsc::Sender<Order>,
+    weights: Weights,
+    settings_file: PathBuf,
+}
+
+impl Control {
+    /// Publishes the map at once, without columns, and starts the tasks that find out the rest. Servers that cannot be
+    /// reached stop nothing. Must be called on a tokio runtime.
+    pub(crate) fn start(scope: &Scope, loaded: Loaded, settings_file: PathBuf) -> Control {
+        let base = Topology::build(&loaded.map);
+        let (publisher, handle) = topology::publish(base.clone());
+        let (facts, facts_in) = mpsc::channel(FACTS_MAX);
+        let (orders, orders_in) = mpsc::channel(ORDERS_MAX);
+        let (settings_out, settings) = watch::channel(Arc::new(loaded.settings.clone()));
+        let (servers_out, servers) = watch::channel(Arc::from(Vec::new()));
+        let (ready_out, ready) = watch::channel(false);
+        let (epochs_out, epochs) = watch::channel(handle.load().epoch);
+        let (loaded_at_out, loaded_at) = watch::channel(SystemTime::now());
+        let collations = Arc::new(Collations::default());
+        let weights = Weights::new(handle.clone(), settings.clone(), Arc::clone(&collations));
+        let keeper = Keeper {
+            file: settings_file.clone(),
+            loaded,
+            base: base.clone(),
+            columns: Columns::default(),
+            collations,
+            outlets: Outlets { facts, settings: settings_out, ready: ready_out, loaded_at: loaded_at_out },
+            told: Vec::new(),
+        };
+        let token = || scope.token().clone();
+        // The scope waits for its tasks; nobody else does.
+        drop(scope.spawn("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out)));
+        drop(scope.spawn("keeper", keeper.run(token(), orders_in)));
+        drop(scope.spawn("health", health::run(token(), handle.clone(), settings.clone(), servers_out)));
+        Control {
+            topology: handle,
+            settings,
+            servers,
+            ready,
+            epochs,
+            loaded_at,
+            orders,
+            weights,
+            settings_file,
+        }
+    }
+
+    pub(crate) fn topology(&self) -> TopologyHandle {
+        self.topology.clone()
+    }
+
+    /// The settings as of the last reload.
+    pub(crate) fn settings(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.clone()
+    }
+
+    /// Notifies of every published topology.
+    pub(crate) fn epochs(&self) -> watch::Receiver<Epoch> {
+        self.epochs.clone()
+    }
+
+    /// Notifies of every round of probes that found something new.
+    pub(crate) fn probes(&self) -> watch::Receiver<Arc<[ServerStatus]>> {
+        self.servers.clone()
+    }
+
+    /// Reads both files and serves them, or changes nothing and says all their faults. The lines tell what changed.
+    /// Reloads run one after the other. Cancelling stops the waiting, not the reload.
+    pub(crate) async fn reload(&self) -> Result<Vec<String>, Faults> {
+        let stopping = || Faults(vec![Fault::of_file(&self.settings_file, "the proxy is stopping")]);
+        let (reply, outcome) = oneshot::channel();
+        self.orders.send(Order::Reload(reply)).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?
+    }
+
+    /// Reads the schema again and waits until it is published, at most [`REFRESH_WAIT_MAX`].
+    pub(crate) async fn refresh_schema(&self) {
+        let (reply, published) = oneshot::channel();
+        let refreshed = async {
+            if self.orders.send(Order::Refresh(reply)).await.is_ok() {
+                // An error means that the proxy stops.
+                drop(published.await);
+            }
+        };
+        if tokio::time::timeout(REFRESH_WAIT_MAX, refreshed).await.is_err() {
+            tracing::warn!(waited = ?REFRESH_WAIT_MAX, "the schema is still being read");
+        }
+    }
+
+    /// Every server of the map as the last probe saw it, in the order of the map.
+    pub(crate) fn servers(&self) -> Vec<ServerStatus> {
+        let seen = Arc::clone(&self.servers.borrow());
+        let seen: HashMap<&ServerName, &ServerStatus> =
+            seen.iter().map(|status| (&status.server, status)).collect();
+        let topology = self.topology.load();
+        let servers = topology.shards.iter().flat_map(|shard| {
+            shard.servers().map(move |(role, server)| ServerStatus {
+                shard: shard.name.clone(),
+                server: server.name.clone(),
+                role,
+                reachable: false,
+                version: None,
+                sql_mode: None,
+                lag_seconds: None,
+                last_error: None,
+                since: None,
+            })
+        });
+        servers
+            .map(|unknown| match seen.get(&unknown.server) {
+                Some(status) => {
+                    ServerStatus { shard: unknown.shard, role: unknown.role, ..(*status).clone() }
+                }
+                None => unknown,
+            })
+            .collect()
+    }
+
+    /// The map that is served.
+    pub(crate) fn map(&self) -> MapStatus {
+        let topology = self.topology.load();
+        MapStatus {
+            version: topology.version,
+            epoch: topology.epoch,
+            content_hash: topology.content_hash,
+            loaded_at: *self.loaded_at.borrow(),
+            file: self.settings.borrow().map.clone(),
+        }
+    }
+
+    /// What clients are to see as the server's version: the lowest of the fleet.
+    pub(crate) fn fleet_version(&self) -> String {
+        fleet_version(&self.servers.borrow(), &self.settings.borrow().control.server_version)
+    }
+
+    /// The global sql_mode of the servers, by which sessions read statements until they set their own; that of the first
+    /// server seen, since a fleet whose servers read differently cannot be routed at all.
+    pub(crate) fn fleet_sql_mode(&self) -> String {
+        let servers = self.servers.borrow();
+        let mut modes = servers.iter().filter_map(|status| status.sql_mode.as_deref());
+        modes.next().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Whether the first reading of the schema was tried, successfully or not.
+    pub(crate) fn ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits for [`Control::ready`]. Cancel safe.
+    pub(crate) async fn until_ready(&self) {
+        let mut ready = self.ready.clone();
+        // An error means that the proxy stops.
+        drop(ready.wait_for(|ready| *ready).await);
+    }
+}

@@ -1,0 +1,30 @@
+//! Facts about servers become topology: health, lag, table definitions, collations; and the files are read again on
+//! demand. Never on the path of a statement: sessions meet it in the topology handle and in channels.
+//!
+//! * `client` — short conversations with servers.
+//! * `collation`, `schema`, `weights` — how text compares, which columns tables have.
+//! * `health`, `status` — what the servers are like now.
+//! * `keeper` — the map and its table definitions, up to date.
+//! * `publisher` — the only writer of the topology.
+//! * `reload` — the files again.
+//! * `inspect` — a map against its servers, for `shardway check --connect`.
+
+mod client;
+mod collation;
+mod error;
+mod facade;
+mod health;
+mod inspect;
+mod keeper;
+mod publisher;
+mod reload;
+mod schema;
+mod status;
+mod weights;
+
+pub(crate) use facade::Control;
+pub(crate) use inspect::{Finding, Inspection, inspect};
+pub(crate) use status::{MapStatus, ServerStatus};
+#[cfg(test)]
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The control plane without any server that answers: it starts, says so, and reloads as a whole or not at all.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::config;
+use crate::task::Scope;
+use crate::topology::Epoch;
+
+/// A port of this machine on which nobody listens.
+fn dead_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn write(folder: &Path, version: u64, table: &str) {
+    let settings = "[[user]]\nname = 'u'\npassword = 'p'\n[control]\nuser = 'c'\npassword = 'p'\n";
+    std::fs::write(folder.join("shardway.toml"), settings).unwrap();
+    let map = format!(
+        "version = {version}\n[[shard]]\nname = 's1'\nprimary = '127.0.0.1:{}'\n[[database]]\nname = 'shop'\n\
+         tables = {{ {table} }}\n",
+        dead_port()
+    );
+    std::fs::write(folder.join("shard-map.toml"), map).unwrap();
+}
+
+async fn started(folder: &Path, scope: &Scope) -> Control {
+    let file = folder.join("shardway.toml");
+    let control = Control::start(scope, config::load(&file).unwrap(), file);
+    tokio::time::timeout(Duration::from_secs(30), control.until_ready()).await.unwrap();
+    control
+}
+
+#[tokio::test]
+async fn servers_that_are_down_do_not_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 1, "t = 'reference'");
+    let scope = Scope::new();
+    let control = started(folder.path(), &scope).await;
+    assert!(control.ready());
+    assert_eq!(control.servers().len(), 1);
+    assert!(!control.servers()[0].reachable);
+    assert_eq!(control.fleet_version(), "8.4.0");
+    assert!(control.weights().learn("utf8mb4_bin", "utf8mb4", &[b"x".to_vec()]).await.is_err());
+    assert!(scope.stop(Duration::from_secs(30)).await, "its tasks end with the scope");
+}
+
+#[tokio::test]
+async fn a_reload_takes_the_files_as_a_whole_or_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 1, "t = 'reference'");
+    let scope = Scope::new();
+    let control = started(folder.path(), &scope).await;
+    assert_eq!(control.reload().await, Ok(vec![]));
+    assert_eq!(control.map().epoch, Epoch(1), "nothing changed, nothing is published");
+
+    write(folder.path(), 2, "t = 'reference', u = 'referenze'");
+    assert_eq!(control.reload().await.unwrap_err().0.len(), 1);
+    assert_eq!(control.map().version.0, 1);
+
+    write(folder.path(), 2, "t = 'reference', u = 'reference'");
+    let lines = control.reload().await.unwrap();
+    assert!(lines.contains(&"table shop.u added".to_owned()), "{lines:?}");
+    assert_eq!((control.map().version.0, control.map().epoch), (2, Epoch(2)));
+    assert!(control.topology().load().databases[0].tables.contains_key("u"));
+    scope.stop(Duration::from_secs(30)).await;
+}
