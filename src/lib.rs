@@ -4,11 +4,13 @@
 //! `docs/architecture.md`, checked by `tests/fast/architecture.rs`). The crate is private but for `cli`, the door
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
 
+pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod error;
 pub(crate) mod executor;
+pub(crate) mod http;
 pub(crate) mod listener;
 pub(crate) mod planner;
 pub(crate) mod router;
