@@ -5,6 +5,7 @@
 //! of the binary, and `internal`, the door of tests, benches and fuzz targets.
 
 pub(crate) mod admin;
+pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod config;
 pub(crate) mod control;
@@ -21,3 +22,5 @@ pub(crate) mod telemetry;
 pub(crate) mod topology;
 pub(crate) mod transaction;
 pub(crate) mod wire;
+
+pub mod cli;

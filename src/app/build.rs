@@ -1,0 +1,235 @@
+//! Constructs every part in layer order and connects them; stops them in reverse.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{self, Follower};
+use super::run::AppError;
+use super::{bridge, sources};
+use crate::admin::{self, Operator};
+use crate::backend::PoolSet;
+use crate::config::{Loaded, Settings};
+use crate::control::Control;
+use crate::executor::Call;
+use crate::executor::metrics::ExecutorMetrics;
+use crate::http::{self, PlanCacheCounts, ReloadMetrics};
+use crate::listener::{accept, load_certificate};
+use crate::planner::PlanCache;
+use crate::session::metrics::SessionMetrics;
+use crate::session::{self, Gate, Orders, Registry, Shared};
+use crate::task::Scope;
+use crate::telemetry::{MetricRegistry, logging, register_process};
+use crate::topology::TopologyHandle;
+
+/// Orders that may wait; sessions wait behind them.
+const ORDERS_MAX: usize = 64;
+/// How long parts without clients get to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) mysql: SocketAddr,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+}
+
+/// The running proxy.
+pub(super) struct Parts {
+    pub(super) addresses: Addresses,
+    pub(super) topology: TopologyHandle,
+    control: Arc<Control>,
+    reloads: ReloadMetrics,
+    pools: Arc<PoolSet>,
+    shared: Arc<Shared>,
+    accepting: CancellationToken,
+    clients: Scope,
+    root: Scope,
+}
+
+pub(super) async fn build(config: PathBuf, loaded: Loaded) -> Result<Parts, AppError> {
+    let settings = loaded.settings.clone();
+    let logs = logging::init(&settings.log)?;
+    let started = Instant::now();
+    let root = Scope::new();
+    let metrics = MetricRegistry::new();
+    register_process(&metrics);
+    let listening = Listening::bind(&settings).await?;
+    let addresses = listening.addresses;
+    let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
+
+    let control = Arc::new(Control::start(&root, loaded, config));
+    if tokio::time::timeout(settings.control.probe_timeout, control.until_ready()).await.is_err() {
+        tracing::warn!("no server told its tables yet; serving all the same");
+    }
+    let pools = PoolSet::new(settings.pool.clone(), root.child(), &metrics);
+    pools.follow(&control.topology().load());
+    let (fleet_out, fleet) =
+        watch::channel(follow::fleet(&control.fleet_version(), &control.fleet_sql_mode()));
+    let (orders, taken) = orders();
+    let gate = Gate::new(follow::gate_rules(&settings, &fleet.borrow(), certificate.clone()))?;
+    let shared = Arc::new(Shared {
+        topology: control.topology(),
+        plans: PlanCache::new(settings.limits.plans_max),
+        seed: RandomState::new().hash_one(started),
+        pools: Arc::clone(&pools),
+        registry: Arc::new(Registry::default()),
+        settings: control.settings(),
+        gate,
+        orders,
+        fleet,
+        metrics: SessionMetrics::register(&metrics),
+        executor_metrics: ExecutorMetrics::register(&metrics),
+        draining: CancellationToken::new(),
+        scope: root.child(),
+    });
+    let follower = Follower {
+        control: Arc::clone(&control),
+        pools: Arc::clone(&pools),
+        shared: Arc::clone(&shared),
+        fleet: fleet_out,
+        logs,
+        certificate,
+    };
+    drop(root.spawn("follower", follower.run(root.token().clone())));
+    drop(root.spawn("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child())));
+    drop(root.spawn("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child())));
+
+    let reloads = ReloadMetrics::register(&metrics);
+    let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloads.clone()));
+    drop(root.spawn("orders", admin::operate(taken.operator, operator.clone(), root.child())));
+    if let Some(listener) = listening.admin {
+        drop(root.spawn("admin", admin::serve(listener, operator, root.child())));
+    }
+    let sources = sources::of_http(&control, &pools, &shared, metrics.clone(), started);
+    http::register_fleet(&sources);
+    let plans = Arc::clone(&shared);
+    http::register_plan_cache(&metrics, move || PlanCacheCounts {
+        hits: plans.plans.hits(),
+        misses: plans.plans.misses(),
+        plans: plans.plans.len() as u64,
+    });
+    if let Some(listener) = listening.http {
+        drop(root.spawn("http", http::serve(listener, sources, root.child())));
+    }
+    let clients = Scope::new();
+    let accepting = CancellationToken::new();
+    let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
+    drop(root.spawn("accept", serving));
+    let topology = control.topology();
+    Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, root })
+}
+
+impl Parts {
+    pub(super) async fn reload(&self) {
+        // The control plane has logged the difference or the faults.
+        drop(sources::reload(&self.control, &self.reloads).await);
+    }
+
+    /// How many clients there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Stops accepting and waits for sessions to end on their own; those that are left after `deadline` are ended. False when
+    /// there were some.
+    pub(super) async fn drain(&self, deadline: Duration) -> bool {
+        self.accepting.cancel();
+        self.shared.draining.cancel();
+        self.shared.registry.raise(Call::Drain);
+        self.clients.finished(deadline).await
+    }
+
+    pub(super) async fn stop(self) {
+        self.accepting.cancel();
+        self.shared.draining.cancel();
+        self.shared.registry.raise(Call::EndSession);
+        if !self.clients.stop(STOP_TIMEOUT).await {
+            tracing::warn!(sessions = self.sessions(), "sessions did not end in time");
+        }
+        self.pools.close();
+        if !self.root.stop(STOP_TIMEOUT).await {
+            tracing::warn!(tasks = self.root.len(), "tasks did not end in time");
+        }
+    }
+}
+
+/// The sockets, bound before anything else is started.
+struct Listening {
+    addresses: Addresses,
+    mysql: TcpListener,
+    admin: Option<TcpListener>,
+    http: Option<TcpListener>,
+}
+
+impl Listening {
+    async fn bind(settings: &Settings) -> Result<Listening, AppError> {
+        let listen = &settings.listen;
+        let mysql = bind("clients", listen.mysql, listen.backlog)?;
+        let admin = listen.admin.map(|address| bind("admin", address, listen.backlog)).transpose()?;
+        let http = listen.http.map(|address| bind("http", address, listen.backlog)).transpose()?;
+        let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
+        let addresses = Addresses {
+            mysql: address(&mysql, listen.mysql),
+            admin: admin.as_ref().zip(listen.admin).map(|(listener, asked)| address(listener, asked)),
+            http: http.as_ref().zip(listen.http).map(|(listener, asked)| address(listener, asked)),
+        };
+        Ok(Listening { addresses, mysql, admin, http })
+    }
+}
+
+fn bind(what: &'static str, address: SocketAddr, backlog: u32) -> Result<TcpListener, AppError> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    };
+    bind().map_err(|cause| AppError::Listen { what, address, cause })
+}
+
+async fn serve_clients(listener: TcpListener, stop: CancellationToken, clients: Scope, shared: Arc<Shared>) {
+    let limits = shared.settings.clone();
+    let serving = Arc::clone(&shared);
+    accept(
+        listener,
+        stop,
+        clients,
+        move || limits.borrow().limits.clients_max,
+        move |stream: TcpStream, peer, permit| {
+            let shared = Arc::clone(&serving);
+            async move {
+                session::serve(shared, stream, peer).await;
+                drop(permit);
+            }
+        },
+        move |stream| session::refuse_for_limit(Arc::clone(&shared), stream),
+    )
+    .await;
+}
+
+/// What the control plane takes from the sessions' channels.
+struct OrdersTaken {
+    operator: mpsc::Receiver<session::Order>,
+    weights: mpsc::Receiver<session::WeightOrder>,
+    schema: mpsc::Receiver<session::SchemaOrder>,
+}
+
+fn orders() -> (Orders, OrdersTaken) {
+    let (operator, operators) = mpsc::channel(ORDERS_MAX);
+    let (weights, weighed) = mpsc::channel(ORDERS_MAX);
+    let (schema, schemas) = mpsc::channel(ORDERS_MAX);
+    (
+        Orders { operator, weights, schema },
+        OrdersTaken { operator: operators, weights: weighed, schema: schemas },
+    )
+}

@@ -1,0 +1,65 @@
+//! The life of the process: build, serve, reload on SIGHUP, drain on SIGTERM, end.
+
+use std::path::PathBuf;
+
+use super::build::{Parts, build};
+use super::signal::{Event, Signals};
+use crate::config::Loaded;
+use crate::listener::TlsFault;
+use crate::session::GateError;
+use crate::telemetry::LogError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error("cannot listen on {address} ({what}): {cause}")]
+    Listen { what: &'static str, address: std::net::SocketAddr, cause: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    #[error("cannot listen to signals: {0}")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Runs until a signal ends it. When it listens, one line on standard output names the addresses.
+pub(crate) async fn run(config: PathBuf, loaded: Loaded) -> Result<(), AppError> {
+    let mut signals = Signals::listen().map_err(AppError::Signals)?;
+    let drain_timeout = loaded.settings.limits.drain_timeout;
+    let parts = build(config, loaded).await?;
+    announce(&parts);
+    loop {
+        match signals.next().await {
+            Event::Reload => parts.reload().await,
+            Event::Drain => {
+                tracing::info!(sessions = parts.sessions(), ?drain_timeout, "draining");
+                tokio::select! {
+                    finished = parts.drain(drain_timeout) => {
+                        if !finished {
+                            tracing::warn!("the drain timeout is over; the sessions that are left are ended");
+                        }
+                    }
+                    _ = signals.next() => tracing::info!("ending at once"),
+                }
+                break;
+            }
+            Event::End => break,
+        }
+    }
+    parts.stop().await;
+    Ok(())
+}
+
+/// The line that tools wait for: what listens where (ports may have been 0).
+fn announce(parts: &Parts) {
+    let mut line = format!("ready mysql={}", parts.addresses.mysql);
+    if let Some(admin) = parts.addresses.admin {
+        line.push_str(&format!(" admin={admin}"));
+    }
+    if let Some(http) = parts.addresses.http {
+        line.push_str(&format!(" http={http}"));
+    }
+    println!("{line}");
+    tracing::info!(mysql = %parts.addresses.mysql, map_version = %parts.topology.load().version, "serving");
+}

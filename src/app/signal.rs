@@ -1,0 +1,44 @@
+//! What the process is told by signals.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// SIGHUP: read the files again.
+    Reload,
+    /// SIGTERM: finish what runs, within the drain timeout.
+    Drain,
+    /// SIGINT, or SIGTERM while draining: end now.
+    End,
+}
+
+pub(super) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    draining: bool,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            draining: false,
+        })
+    }
+
+    /// The next event. Cancel safe.
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.hangup.recv() => Event::Reload,
+            _ = self.interrupt.recv() => Event::End,
+            _ = self.terminate.recv() => {
+                if std::mem::replace(&mut self.draining, true) { Event::End } else { Event::Drain }
+            }
+        }
+    }
+}
