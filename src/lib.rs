@@ -24,3 +24,5 @@ pub(crate) mod transaction;
 pub(crate) mod wire;
 
 pub mod cli;
+#[doc(hidden)]
+pub mod internal;

@@ -1,0 +1,13 @@
+-- Accounts on every primary; replicas get them by replication.
+
+-- The application's. The proxy logs in as the user it serves, so that MySQL's grants apply.
+CREATE USER 'shop'@'%' IDENTIFIED BY 'shop-demo';
+GRANT ALL ON shop.* TO 'shop'@'%';
+
+-- The proxy's own: health, lag, table definitions.
+CREATE USER 'shardway'@'%' IDENTIFIED BY 'control-demo';
+GRANT SELECT, REPLICATION CLIENT ON *.* TO 'shardway'@'%';
+
+-- The replicas'.
+CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-demo';
+GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';
