@@ -1,0 +1,28 @@
+//! Tests with real servers: they start their own MariaDB, and MySQL when `SHARDWAY_TEST_MYSQLD` names one.
+//! Without MariaDB they fail and say how to install it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod as_one;
+mod check;
+mod choosing;
+mod client_login;
+mod demo;
+mod encodings;
+mod hostile;
+mod local;
+mod login;
+mod operate;
+mod poison;
+mod pools;
+mod refusals;
+mod routing;
+mod sessions;
+mod smoke;
+mod stream;
+mod transactions;
+mod writes;
