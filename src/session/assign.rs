@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::execute::Joining;
 use super::held::Held;
+use super::lend::Joining;
 use super::run::{End, Session};
 use super::variables::{Changes, Pin, Variables, Verdict};
 use crate::error::ClientError;

@@ -3,7 +3,7 @@
 //! A transaction begins where its first statement goes (see `transaction`), so most of these are answered without a server
 //! until then, and forwarded to the transaction's connection afterwards.
 
-use super::execute::Joining;
+use super::lend::Joining;
 use super::run::{End, Session};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Stream, ask};

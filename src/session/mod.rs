@@ -2,8 +2,8 @@
 //! other sessions but the parts that `app` hands it.
 //!
 //! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
-//! * `statement` — the path of a statement. * `execute` — its run on leased connections. * `held` — the connections that a
-//!   session keeps, and why.
+//! * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
+//!   connections before and after it. * `held` — those that a session keeps, and why.
 //! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics` — what the proxy answers.
 //! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
 
@@ -13,11 +13,14 @@ mod diagnostics;
 mod execute;
 mod handshake;
 mod held;
+mod lend;
 mod local;
 pub(crate) mod metrics;
 mod orders;
 mod registry;
 mod run;
+mod scatter;
+mod settle;
 mod shared;
 mod statement;
 mod switch;

@@ -1,0 +1,157 @@
+//! Connections for statements: one that the session keeps, or one of the pool, led to the session's state and, where one waits,
+//! into its transaction.
+
+use super::held::Held;
+use super::run::Session;
+use crate::backend::Fit;
+use crate::error::ClientError;
+use crate::executor::{Answer, Failure, Stream, ask, prepare};
+use crate::topology::{Role, Server, ShardId, ShardName, Topology};
+use crate::transaction::Transaction;
+use crate::wire::StatusFlags;
+
+/// Whether a statement belongs to the transaction that waits for its first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joining {
+    Transaction,
+    /// It reads no table, so that it need not choose the transaction's shard.
+    Nothing,
+}
+
+impl<S: Stream> Session<S> {
+    /// A statement may leave the shard that the session is bound to only when nothing that it could need is there.
+    pub(super) fn check_place(&self, shard: &ShardName) -> Result<(), ClientError> {
+        if let Some(bound) = self.transaction.shard()
+            && bound != shard
+        {
+            let detail =
+                format!("the transaction is on shard {bound} and the statement belongs to shard {shard}");
+            return Err(ClientError::new("SW1301", detail));
+        }
+        for held in &self.held {
+            if held.shard != *shard
+                && let Some(pin) = held.binding()
+            {
+                let detail = format!(
+                    "the session is pinned to shard {} ({pin}) and the statement belongs to {shard}",
+                    held.shard
+                );
+                return Err(ClientError::new("SW1303", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection to the shard that carries the session's state and, if one is pending, its transaction.
+    pub(super) async fn connection_of(
+        &mut self,
+        shard: ShardId,
+        topology: &Topology,
+        role: Role,
+        joining: Joining,
+    ) -> Result<Held, Failure> {
+        let shard = topology.shard(shard);
+        let server = self.server_of(shard, role)?;
+        let mut held = match self.take_held(&shard.name, server) {
+            Some(held) => held,
+            None if self.transaction.shard() == Some(&shard.name) => {
+                self.transaction = Transaction::Aborted;
+                let detail = format!("the connection of the transaction on shard {} is gone", shard.name);
+                return Err(Failure::Refused(ClientError::new("SW1304", detail)));
+            }
+            None => {
+                let wanted = self.variables.state();
+                let lease = self.shared.pools.lease(server, &self.user.server, self.flavor, wanted).await?;
+                Held::new(shard.name.clone(), lease)
+            }
+        };
+        if let Err(failure) = self.make_ready(&mut held, joining).await {
+            return Err(self.lost(held, failure));
+        }
+        Ok(held)
+    }
+
+    async fn make_ready(&mut self, held: &mut Held, joining: Joining) -> Result<(), Failure> {
+        self.lead(held).await?;
+        if joining == Joining::Transaction && !held.in_transaction {
+            self.open_transaction(held).await?;
+        }
+        Ok(())
+    }
+
+    /// Leads a connection to the session's state. What lives on a connection that is kept would not survive a reset.
+    pub(super) async fn lead(&self, held: &mut Held) -> Result<(), Failure> {
+        let wanted = self.variables.state();
+        let kept = held.in_transaction || !held.pins.is_empty();
+        if kept && matches!(held.lease.connection().state.fits(wanted), Fit::Reset | Fit::Unfit) {
+            let detail =
+                format!("the connection to shard {} cannot be led to the session's variables", held.shard);
+            return Err(Failure::Refused(ClientError::new("SW1306", detail)));
+        }
+        prepare(held.lease.connection(), wanted).await
+    }
+
+    /// Sends what waits for the transaction's first statement. The caller forgets `next_transaction` once all connections of
+    /// the statement have it.
+    async fn open_transaction(&mut self, held: &mut Held) -> Result<(), Failure> {
+        let mut opening: Vec<Vec<u8>> = self.next_transaction.clone();
+        let begin = self.transaction.opening();
+        // Without BEGIN it stays on the connection when the statement begins no transaction (it fails, it reads no table): whoever
+        // came next would have it.
+        held.tainted |= begin.is_empty() && !opening.is_empty();
+        opening.extend(begin.into_iter().map(<[u8]>::to_vec));
+        for statement in opening {
+            match ask(held.lease.connection(), &statement).await? {
+                Answer::Ok(ok) => {
+                    held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+                }
+                Answer::Rows(_) => {}
+                Answer::Error(packet) => return Err(Failure::Server { shard: held.shard.clone(), packet }),
+            }
+        }
+        if held.in_transaction {
+            self.transaction.observe(&held.shard, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn server_of<'a>(
+        &self,
+        shard: &'a crate::topology::Shard,
+        role: Role,
+    ) -> Result<&'a Server, ClientError> {
+        match role {
+            Role::Primary => Ok(&shard.primary),
+            Role::Replica if self.transaction.is_active() => Ok(&shard.primary),
+            Role::Replica => {
+                let count = shard.replicas.len();
+                if count == 0 {
+                    let detail = format!("shard {} has no replica", shard.name);
+                    return Err(ClientError::new("SW1211", detail));
+                }
+                Ok(&shard.replicas[self.registration.id() as usize % count])
+            }
+        }
+    }
+
+    /// Which of the kept connections takes a statement that any could take: the one that statements are bound to.
+    pub(super) fn preferred(&self) -> Option<usize> {
+        let bound = self.held.iter().position(|held| held.binding().is_some());
+        let bound = bound.or_else(|| self.held.iter().position(|held| held.in_transaction));
+        bound.or(if self.held.is_empty() { None } else { Some(0) })
+    }
+
+    /// The kept connection to this server, or to any server of the shard when what lives on it must be used.
+    fn take_held(&mut self, shard: &ShardName, server: &Server) -> Option<Held> {
+        let fits =
+            |held: &Held| held.lease.server() == server || held.in_transaction || held.binding().is_some();
+        let index = self.held.iter().position(|held| held.shard == *shard && fits(held))?;
+        Some(self.held.swap_remove(index))
+    }
+
+    /// The connection that the open transaction lives on.
+    pub(super) fn take_transaction(&mut self, shard: &ShardName) -> Option<Held> {
+        let index = self.held.iter().position(|held| held.shard == *shard && held.in_transaction)?;
+        Some(self.held.swap_remove(index))
+    }
+}

@@ -1,0 +1,194 @@
+//! After a statement: what the session has learned from the answer, and whether its connection is kept, given back or closed.
+
+use std::sync::Arc;
+
+use super::diagnostics::Condition;
+use super::execute::Way;
+use super::held::Held;
+use super::metrics::StatementResult;
+use super::run::Session;
+use super::variables::{pin_reason, taints};
+use crate::backend::BackendError;
+use crate::error::ClientError;
+use crate::executor::{Answer, Failure, Stream, ask};
+use crate::planner::InsertId;
+use crate::sql::{self, Feature, Kind};
+use crate::transaction::Transaction;
+use crate::wire::Outcome;
+use crate::wire::StatusFlags;
+
+impl<S: Stream> Session<S> {
+    /// After an answer: what the session has learned, and whether the connection stays with it.
+    pub(super) fn settle(
+        &mut self,
+        mut held: Held,
+        text: &[u8],
+        statement: &sql::Statement,
+        outcome: &Outcome,
+    ) {
+        self.diagnostics.finished(outcome);
+        self.shared.executor_metrics.rows(outcome.rows);
+        self.account.result = match outcome.error {
+            None => StatementResult::Ok,
+            Some(_) => StatementResult::ServerError,
+        };
+        match outcome.error {
+            None => {
+                held.in_transaction = StatusFlags::from_bits_truncate(outcome.status)
+                    .contains(StatusFlags::SERVER_STATUS_IN_TRANS)
+            }
+            // An ERR packet has no flags. Without autocommit the failed statement may have begun a transaction.
+            Some(_) => held.in_transaction |= !self.variables.autocommit(),
+        }
+        self.transaction.observe(&held.shard, held.in_transaction);
+        self.diagnostics.counted_on_server = statement.features.has(Feature::CalcFoundRows);
+        held.diagnostics =
+            outcome.error.is_some() || outcome.warnings > 0 || statement.features.has(Feature::CalcFoundRows);
+        held.tainted |= taints(statement);
+        match pin_reason(statement, text) {
+            Some(pin) if outcome.error.is_none() => held.pin(pin, &self.shared.metrics),
+            // It may have done a part of what would have pinned.
+            Some(_) => held.tainted = true,
+            None => {}
+        }
+        if outcome.error.is_none() {
+            held.unpin(statement);
+        }
+        self.keep_or_let_go(held);
+    }
+
+    /// What LAST_INSERT_ID() is after a statement: the answer names ids that were given, too, and does not say what
+    /// LAST_INSERT_ID(n) set. Asking takes the conditions of the statement from the server: they are returned.
+    pub(super) async fn learn_insert_id(
+        &mut self,
+        held: &mut Held,
+        way: Way,
+        text: &[u8],
+        statement: &sql::Statement,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Condition>, BackendError> {
+        let computed = outcome.error.is_none() && self.computes_insert_id(text, statement);
+        let told = outcome.error.is_none() && outcome.last_insert_id != 0 && statement.kind != Kind::Update;
+        let trusted = !told || way.insert_id == InsertId::Generated;
+        if !computed && trusted {
+            return Ok(Vec::new());
+        }
+        if !computed && way.insert_id == InsertId::Given {
+            outcome.last_insert_id = 0;
+            return Ok(Vec::new());
+        }
+        let mut conditions = Vec::new();
+        if std::mem::take(&mut outcome.warnings) > 0 {
+            self.read_diagnostics(held).await?;
+            conditions = std::mem::take(&mut self.diagnostics.conditions);
+        }
+        let asked = asked_insert_id(held).await?;
+        if computed {
+            self.diagnostics.last_insert_id = asked.unwrap_or_default();
+        } else if asked != Some(outcome.last_insert_id) {
+            outcome.last_insert_id = 0;
+        }
+        Ok(conditions)
+    }
+
+    /// `LAST_INSERT_ID(n)` where the answer does not name n.
+    fn computes_insert_id(&self, text: &[u8], statement: &sql::Statement) -> bool {
+        if !statement.features.has(Feature::LastInsertId)
+            || !matches!(statement.kind, Kind::Select | Kind::Do)
+        {
+            return false;
+        }
+        let mut lexer = sql::Lexer::new(text, self.variables.context());
+        let mut tokens =
+            std::iter::from_fn(|| lexer.next_token().ok().filter(|token| token.kind != sql::TokenKind::End));
+        while let Some(token) = tokens.next() {
+            if token.text(text).eq_ignore_ascii_case(b"LAST_INSERT_ID")
+                && tokens.next().is_some_and(|next| next.is_symbol(b'('))
+                && tokens.next().is_some_and(|next| !next.is_symbol(b')'))
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// LAST_INSERT_ID() on whichever connection: the server is told the session's own value first.
+    pub(super) async fn carry_last_insert_id(&self, held: &mut Held) -> Result<(), Failure> {
+        let statement = format!("SET last_insert_id = {}", self.diagnostics.last_insert_id);
+        match ask(held.lease.connection(), statement.as_bytes()).await? {
+            Answer::Ok(_) | Answer::Rows(_) => Ok(()),
+            Answer::Error(packet) => Err(Failure::Server { shard: held.shard.clone(), packet }),
+        }
+    }
+
+    pub(super) fn keep_or_let_go(&mut self, held: Held) {
+        if held.reason().is_some() {
+            self.held.push(held);
+        } else {
+            held.let_go();
+        }
+        self.show_pins();
+    }
+
+    /// SHOW SESSIONS tells which connection the session keeps, and why.
+    pub(super) fn show_pins(&mut self) {
+        let pin = self.held.iter().find_map(|held| Some((held.shard.to_string(), held.pin_reason()?)));
+        if pin.is_some() || self.pin_shown {
+            self.pin_shown = pin.is_some();
+            self.registration.update(|activity| activity.pin = pin);
+        }
+    }
+
+    /// A statement failed without an answer: its connection is closed, and a transaction on it is gone.
+    pub(super) fn lost(&mut self, mut held: Held, failure: Failure) -> Failure {
+        if let Failure::Interrupted(_) | Failure::ClientGone(_) = failure {
+            self.stop_on_server(&mut held);
+        }
+        let was_transaction = held.in_transaction || self.transaction.shard() == Some(&held.shard);
+        let was_pinned = !held.pins.is_empty();
+        self.abandon(held, matches!(failure, Failure::Interrupted(_) | Failure::ClientGone(_)));
+        self.show_pins();
+        if !was_transaction && !was_pinned {
+            return failure;
+        }
+        if was_transaction {
+            self.transaction = Transaction::Aborted;
+        }
+        match failure {
+            Failure::Backend(error) | Failure::Broken(error) => {
+                Failure::Refused(ClientError::new("SW1304", error.to_string()))
+            }
+            other => other,
+        }
+    }
+
+    /// Closes a connection; `running` when a statement may still run on it.
+    pub(super) fn abandon(&self, mut held: Held, running: bool) {
+        if running {
+            self.stop_on_server(&mut held);
+        }
+        drop(held);
+    }
+
+    /// KILL QUERY for a statement that nobody waits for any more, in the background and within a bounded time.
+    fn stop_on_server(&self, held: &mut Held) {
+        let server = held.lease.server().clone();
+        let thread = held.lease.connection().thread_id();
+        let credential = Arc::clone(&self.user.server);
+        let pools = Arc::clone(&self.shared.pools);
+        drop(self.shared.scope.spawn("kill-query", async move {
+            if let Err(error) = pools.kill_query(&server, &credential, thread).await {
+                tracing::warn!(server = %server.name, thread, %error, "a statement could not be stopped on its server");
+            }
+        }));
+    }
+}
+
+/// LAST_INSERT_ID() of a connection.
+pub(super) async fn asked_insert_id(held: &mut Held) -> Result<Option<u64>, BackendError> {
+    let Answer::Rows(rows) = ask(held.lease.connection(), b"SELECT LAST_INSERT_ID()").await? else {
+        return Ok(None);
+    };
+    let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    Ok(value.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()))
+}
