@@ -254,13 +254,14 @@ mod tests {
     async fn a_signal_reaches_the_process_and_not_its_supervisor() {
         let folder = Folder::create().unwrap();
         let log = folder.path().join("log");
-        let mut process = start(&folder, "trap 'exit 7' HUP; echo armed; while :; do sleep 0.01; done");
+        // Not HUP: a shell cannot trap what its parent ignores, as below nohup.
+        let mut process = start(&folder, "trap 'exit 7' USR1; echo armed; while :; do sleep 0.01; done");
         until("the trap is set", || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("armed")))
             .await;
-        assert!(process.signal("HUP"));
+        assert!(process.signal("USR1"));
         let status = process.finished(Duration::from_secs(20)).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(7));
-        assert!(!process.signal("HUP"));
+        assert!(!process.signal("USR1"));
     }
 
     #[test]
