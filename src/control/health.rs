@@ -107,6 +107,7 @@ fn merge(
         Err(error) if changed => {
             tracing::warn!(server = %server.name, %shard, %error, "server is not reachable")
         }
+        // It was told when the server was lost.
         Err(_) => {}
     }
     let (probe, last_error) = match seen {

@@ -49,6 +49,7 @@ impl Reader {
         assert!(statement.next.is_none_or(|next| next as usize <= length), "so does the next statement");
         for literal in &statement.literals {
             assert!(literal.span.start < literal.span.end && literal.span.end as usize <= length);
+            // Here and below: an error is as good as a value, only a panic is a finding.
             let _ = crate::sql::decode(text, literal, &context);
         }
         for row in &statement.rows {

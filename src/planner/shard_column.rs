@@ -19,6 +19,7 @@ pub(super) fn mark(statement: &Statement, plan: &mut Plan, _request: &Request<'_
         })
     });
     let mut mentions = Mentions::default();
+    // The walk never breaks off, so that its result says nothing.
     let _ = statement.visit(&mut mentions);
     if real || mentions.renamed || mentions.found.is_empty() {
         return;

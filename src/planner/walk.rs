@@ -367,6 +367,7 @@ impl Analysis<'_> {
     /// Looks through expressions of `block` for subqueries and functions.
     pub(super) fn expressions(&mut self, node: &impl Visit, names: &Names<'_>, block: BlockId) {
         let mut walker = Walker { analysis: self, names, block, depth: 0, member: None };
+        // The walk never breaks off, so that its result says nothing.
         let _ = node.visit(&mut walker);
     }
 
@@ -379,6 +380,7 @@ impl Analysis<'_> {
             self.blocks[block].windowed = true;
         } else if let Some(aggregate) = aggregate(name) {
             let mut columns = Columns::default();
+            // The walk never breaks off, so that its result says nothing.
             let _ = function.args.visit(&mut columns);
             let outer = !columns.found.is_empty() && !self.has_column_of_its_own(block, &columns.found);
             self.blocks[block].aggregated = Some(aggregate);
