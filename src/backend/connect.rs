@@ -2,6 +2,7 @@
 //! TLS, login. Nothing of a statement was sent when this fails, so every failure may be tried again.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::authenticate::log_in;
 use super::connection::{Connection, Flavor, Stream};
 use super::error::BackendError;
+use super::handles::{HandleBook, Handles};
 use super::tls::TlsSettings;
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
@@ -47,11 +49,13 @@ const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 #[derive(Debug)]
 pub(crate) struct Connector {
     tls: TlsSettings,
+    /// Of the connections that are opened.
+    handles: Arc<HandleBook>,
 }
 
 impl Connector {
-    pub(crate) fn new() -> Connector {
-        Connector { tls: TlsSettings::new() }
+    pub(crate) fn new(handles: Arc<HandleBook>) -> Connector {
+        Connector { tls: TlsSettings::new(), handles }
     }
 
     /// Resolves, connects (TCP_NODELAY, keepalive), negotiates TLS by the server's mode, authenticates with mysql_native_password or
@@ -100,7 +104,8 @@ impl Connector {
             link = self.encrypt(link, server, capabilities).await?;
         }
         log_in(&mut link, &greeting, credential, capabilities, channel).await?;
-        Ok(Connection::new(link.stream, link.server, greeting, capabilities, link.received))
+        let handles = Handles::new(Arc::clone(&self.handles));
+        Ok(Connection::new(link.stream, link.server, greeting, capabilities, link.received, handles))
     }
 
     fn decide_tls(&self, server: &Server, greeting: &Greeting) -> Result<bool, BackendError> {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::error::BackendError;
+use super::handles::Handles;
 use super::state::SessionState;
 use crate::topology::ServerName;
 use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, encode_packet};
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     pub(crate) received: BytesMut,
     /// What the server's session carries, as far as the proxy set it.
     pub(crate) state: SessionState,
+    /// What is prepared on it.
+    pub(crate) handles: Handles,
 }
 
 /// The transport of a connection.
@@ -70,6 +73,7 @@ impl Connection {
         greeting: Greeting,
         capabilities: CapabilityFlags,
         received: BytesMut,
+        handles: Handles,
     ) -> Connection {
         Connection {
             stream,
@@ -81,6 +85,7 @@ impl Connection {
             read_bytes: READ_BYTES_MIN,
             received,
             state: SessionState::default(),
+            handles,
         }
     }
 
@@ -164,6 +169,7 @@ impl Connection {
     pub(crate) async fn reset(&mut self) -> Result<(), BackendError> {
         self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await?;
         self.state = self.state.after_reset();
+        self.handles.forget();
         Ok(())
     }
 

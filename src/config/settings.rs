@@ -124,6 +124,10 @@ pub(crate) struct PoolSettings {
     pub(crate) idle_timeout: Duration,
     /// An idle connection is pinged when it was silent for this long.
     pub(crate) health_interval: Duration,
+    /// Statements that are kept prepared on one connection.
+    pub(crate) prepared_max: usize,
+    /// The same over all connections to all servers.
+    pub(crate) prepared_total_max: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +147,8 @@ pub(crate) struct Limits {
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
     pub(crate) scatter_shards_max: usize,
+    /// Statements that one client may have prepared.
+    pub(crate) prepared_statements_max: usize,
 }
 
 /// How the control plane talks to the servers.

@@ -189,7 +189,7 @@ impl<S: Stream> Session<S> {
         });
         let role = hinted.or(self.chosen.role);
         let (context, charset) = (self.variables.context(), self.variables.client_charset());
-        Ok(SessionView { shard, role, weights: &self.weights, context, charset })
+        Ok(SessionView { shard, role, weights: &self.weights, context, charset, parameters: &[] })
     }
 
     async fn learn(&mut self, collation: String, texts: Vec<Vec<u8>>) -> Result<(), ClientError> {

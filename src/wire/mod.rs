@@ -5,7 +5,7 @@
 //! * `codec` — the integers and strings that messages are made of.
 //! * `capability`, `collation` — what is negotiated.
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
-//! * `command` — what clients send afterwards.
+//! * `command` — what clients send afterwards. * `prepared` — those of them about prepared statements.
 //! * `response`, `resultset` — what is answered.
 //! * `boundary` — where a server's response ends, by reading packet headers only.
 
@@ -18,6 +18,7 @@ mod command;
 mod greeting;
 mod login;
 mod packet;
+mod prepared;
 mod response;
 mod resultset;
 
@@ -33,6 +34,10 @@ pub use command::{Command, command_packet, query_packet};
 pub use greeting::{Greeting, SCRAMBLE_BYTES, is_mariadb, scramble_from};
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
+pub use prepared::{
+    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongData, ParameterType,
+    PrepareOk, close_packet, decode_arguments, execute_packets, prepare_packet,
+};
 pub use response::{
     ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
 };
