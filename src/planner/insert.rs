@@ -134,6 +134,7 @@ fn look_through(
     }
     analysis.varying = analysis.varying.take().or(apart.varying.take());
     analysis.obstacle = analysis.obstacle.or(apart.obstacle);
+    analysis.stored.append(&mut apart.stored);
     analysis.refs.append(&mut apart.refs);
     // Of no block of this analysis: nothing ties them to it.
     analysis.refs[before..].iter_mut().for_each(|reference| reference.home = usize::MAX);
@@ -153,7 +154,7 @@ fn is_plain_string(value: &[u8]) -> bool {
     matches!(value, [b'\'', content @ .., b'\''] if !content.iter().any(|byte| matches!(byte, b'\'' | b'\\')))
 }
 
-/// Tables that the values read must be where the row goes.
+/// What the values read must be where the row goes.
 fn subqueries(target: &Target<'_>, analysis: &mut Analysis<'_>) -> Result<(), ClientError> {
     for reference in &analysis.refs[1..] {
         let local = match (&target.place, &reference.place) {
@@ -166,7 +167,13 @@ fn subqueries(target: &Target<'_>, analysis: &mut Analysis<'_>) -> Result<(), Cl
             return Err(ClientError::new("SW1202", detail));
         }
     }
-    Ok(())
+    match (&target.place, analysis.shard_of_stored()?) {
+        (_, None) => Ok(()),
+        (Place::Single(shard), Some((of, _))) if *shard == of => Ok(()),
+        (_, Some((_, function))) => {
+            Err(ClientError::new("SW1202", format!("an INSERT whose values are computed by {function}")))
+        }
+    }
 }
 
 fn is_values(query: &Query) -> bool {

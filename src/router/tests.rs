@@ -102,7 +102,12 @@ fn topology() -> Topology {
             Scheme::new("r", KeyFunction::Range, keys, Vec::new()),
             Scheme::new("t", KeyFunction::Xxhash, hashed, Vec::new()),
         ],
-        databases: vec![Database { name: "d".to_owned(), default_shard: None, tables }],
+        databases: vec![Database {
+            name: "d".to_owned(),
+            default_shard: None,
+            tables,
+            functions: Default::default(),
+        }],
     }
 }
 
