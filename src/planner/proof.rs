@@ -74,7 +74,13 @@ impl Analysis<'_> {
         }
     }
 
-    pub(super) fn apart(&self, left: &str, left_shard: ShardId, right: &str, right_shard: ShardId) -> ClientError {
+    pub(super) fn apart(
+        &self,
+        left: &str,
+        left_shard: ShardId,
+        right: &str,
+        right_shard: ShardId,
+    ) -> ClientError {
         let name = |shard| self.topology.shard(shard).name.clone();
         let detail =
             format!("{left} is on shard {}, {right} on shard {}", name(left_shard), name(right_shard));
