@@ -23,11 +23,16 @@ pub(crate) enum AppError {
     Log(#[from] LogError),
 }
 
-/// Runs until a signal ends it. When it listens, one line on standard output names the addresses.
-pub(crate) async fn run(config: PathBuf, loaded: Loaded) -> Result<(), AppError> {
+/// Runs until a signal ends it, operators and the control plane on a runtime of their own. When it listens, one line on
+/// standard output names the addresses.
+pub(crate) async fn run(
+    config: PathBuf,
+    loaded: Loaded,
+    operations: tokio::runtime::Handle,
+) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
     let drain_timeout = loaded.settings.limits.drain_timeout;
-    let parts = build(config, loaded).await?;
+    let parts = build(config, loaded, operations).await?;
     announce(&parts);
     loop {
         match signals.next().await {
