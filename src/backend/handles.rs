@@ -127,18 +127,12 @@ impl Handles {
         }
     }
 
-    /// Remembers a handle; what was known under the same key is to be closed.
-    #[must_use]
-    pub(crate) fn insert(&mut self, key: HandleKey, id: u32) -> Option<u32> {
+    /// Remembers a handle under a key that is not known.
+    pub(crate) fn insert(&mut self, key: HandleKey, id: u32) {
         self.clock += 1;
         let before = self.known.insert(key, Handle { id, used: self.clock });
-        match before {
-            Some(handle) => Some(handle.id),
-            None => {
-                self.book.add(1);
-                None
-            }
-        }
+        debug_assert!(before.is_none(), "the handle before would stay open");
+        self.book.add(1);
     }
 
     /// Takes a handle out: its user closes it, or brings it back with [`Handles::insert`].
@@ -186,7 +180,7 @@ mod tests {
     fn prepare(handles: &mut Handles, key: HandleKey, id: u32) -> Admission {
         let admission = handles.admit();
         if admission.keep {
-            assert_eq!(handles.insert(key, id), None);
+            handles.insert(key, id);
         }
         admission
     }

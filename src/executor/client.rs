@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, ErrPacket, Framer, OkPacket, PacketError, StatusFlags, TextResult, encode_eof,
-    encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+    CapabilityFlags, ErrPacket, Framer, OkPacket, PacketError, RowFormat, StatusFlags, TextResult,
+    encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
 /// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
@@ -49,6 +49,7 @@ pub(crate) enum Reply<'a> {
     ServerError(&'a ErrPacket),
     Table {
         table: &'a TextResult,
+        format: RowFormat,
         status: StatusFlags,
     },
     /// The answer to COM_SET_OPTION.
@@ -160,8 +161,8 @@ impl<S: Stream> Client<S> {
             }
             Reply::End { status } => self.end_of_rows(status, 0),
             Reply::Text(text) => text.as_bytes().to_vec(),
-            Reply::Table { table, status } => {
-                table.encode(self.capabilities, status, 0, self.framer.sequence_mut(), &mut self.out);
+            Reply::Table { table, format, status } => {
+                table.encode(self.capabilities, format, status, self.framer.sequence_mut(), &mut self.out);
                 return self.flush().await;
             }
         };

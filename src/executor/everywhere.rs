@@ -24,7 +24,8 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Participant<'a> {
     pub(crate) shard: ShardName,
     pub(crate) connection: &'a mut Connection,
-    pub(crate) text: &'a [u8],
+    /// Whole packets: a text, or the execution of a statement that is prepared on the connection.
+    pub(crate) command: &'a [u8],
 }
 
 /// How the shards' answers become one.
@@ -60,7 +61,7 @@ pub(crate) async fn write_everywhere(
 async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
     for participant in participants.iter_mut() {
         let mut packets = query_packet(b"BEGIN");
-        packets.extend_from_slice(&query_packet(participant.text));
+        packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
     }
     let mut answers = Vec::with_capacity(participants.len());
@@ -139,7 +140,7 @@ async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>)
 /// Runs a definition on all participants. Definitions cannot be rolled back: what happened is reported by shard.
 pub(crate) async fn define_everywhere(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let mut answers = Vec::new();
     let mut refusals: Vec<(ShardName, ErrPacket)> = Vec::new();

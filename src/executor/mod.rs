@@ -10,6 +10,7 @@ mod concatenate;
 mod everywhere;
 mod exchange;
 mod failure;
+mod handle;
 mod interrupt;
 pub(crate) mod metrics;
 mod passthrough;
@@ -20,5 +21,9 @@ pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Tally, define_everywhere, write_everywhere};
 pub(crate) use exchange::{Answer, ask, ask_for, prepare};
 pub(crate) use failure::Failure;
+pub(crate) use handle::{
+    Description, Handle, Preparable, close, cursor_exists, describe_for, handle_for, is_forgotten,
+    last_row_sent, reply_prepared,
+};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use passthrough::passthrough;

@@ -11,14 +11,14 @@ use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection};
 use crate::wire::{Boundary, Outcome};
 
-/// Forwards the response to one command that was sent on `connection`. Bytes are forwarded as they arrive, so memory is one read
+/// Forwards the response to one command that was sent on `connection`; `boundary` knows the form of such responses. Bytes are forwarded as they arrive, so memory is one read
 /// buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
 pub(crate) async fn passthrough<S: super::client::Stream>(
     connection: &mut Connection,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
+    mut boundary: Boundary,
 ) -> Result<Outcome, Failure> {
-    let mut boundary = Boundary::query(client.deprecate_eof());
     let mut more_needed = connection.received.is_empty();
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {

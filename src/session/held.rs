@@ -1,11 +1,14 @@
 //! The server connections that a session keeps between statements, and why.
 
 use super::metrics::SessionMetrics;
-use super::variables::{Pin, releases};
+use super::variables::{Pin, Until, releases};
 use crate::backend::Lease;
 use crate::sql::Statement;
 use crate::telemetry::GaugeGuard;
 use crate::topology::ShardName;
+
+/// The reason of a pin.
+const CURSOR: &str = "cursor";
 
 /// Why a connection is kept, in the words of metrics and SHOW SESSIONS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,11 +39,21 @@ pub(crate) struct Held {
     pub(crate) pins: Vec<CountedPin>,
     /// Carries what only COM_RESET_CONNECTION undoes.
     pub(crate) tainted: bool,
+    /// Open cursors.
+    cursors: usize,
 }
 
 impl Held {
     pub(crate) fn new(shard: ShardName, lease: Lease) -> Held {
-        Held { shard, lease, in_transaction: false, diagnostics: false, pins: Vec::new(), tainted: false }
+        Held {
+            shard,
+            lease,
+            in_transaction: false,
+            diagnostics: false,
+            pins: Vec::new(),
+            tainted: false,
+            cursors: 0,
+        }
     }
 
     pub(crate) fn pin(&mut self, pin: Pin, metrics: &SessionMetrics) {
@@ -50,15 +63,34 @@ impl Held {
         }
     }
 
+    /// The rows of an execution wait on this connection. It is clean again when the cursor is closed.
+    pub(crate) fn open_cursor(&mut self, metrics: &SessionMetrics) {
+        self.cursors += 1;
+        if self.cursors == 1 {
+            let pin = Pin { reason: CURSOR, until: Until::CursorClosed };
+            self.pins.push(CountedPin { pin, _counted: metrics.pin(CURSOR) });
+        }
+    }
+
+    pub(crate) fn close_cursor(&mut self) {
+        self.cursors = self.cursors.saturating_sub(1);
+        if self.cursors == 0 {
+            self.pins.retain(|counted| counted.pin.until != Until::CursorClosed);
+        }
+    }
+
     /// Ends the pins that `statement`, which has succeeded, provably ends.
     pub(crate) fn unpin(&mut self, statement: &Statement) {
         self.pins.retain(|counted| !releases(&counted.pin, statement));
     }
 
     /// The pin that ties statements to this connection: they could need what lives on it. A named lock holds wherever
-    /// statements run.
+    /// statements run, and a cursor is asked for by name.
     pub(crate) fn binding(&self) -> Option<&'static str> {
-        self.pins.iter().map(|counted| counted.pin.reason).find(|reason| *reason != "named_lock")
+        self.pins
+            .iter()
+            .map(|counted| counted.pin.reason)
+            .find(|reason| !matches!(*reason, "named_lock" | CURSOR))
     }
 
     /// For SHOW SESSIONS.
@@ -81,7 +113,7 @@ impl Held {
     pub(crate) fn let_go(self) {
         if self.in_transaction {
             drop(self.lease);
-        } else if self.tainted {
+        } else if self.tainted || self.cursors > 0 {
             self.lease.give_back_tainted();
         } else {
             self.lease.give_back();

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+use super::binary::PreparedStatements;
 use super::diagnostics::Diagnostics;
 use super::handshake::{Arrival, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
@@ -27,8 +28,7 @@ use crate::router::WeightCache;
 use crate::sql;
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command};
-use crate::wire::{OkPacket, StatusFlags};
+use crate::wire::{CapabilityFlags, Command, OkPacket, RowFormat, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
@@ -57,6 +57,9 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
+    pub(super) prepared: PreparedStatements,
+    /// How the running command's rows are written, where the proxy writes them.
+    pub(super) row_format: RowFormat,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -220,6 +223,8 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            prepared: PreparedStatements::default(),
+            row_format: RowFormat::Text,
             pin_shown: false,
             silence,
         }
@@ -314,14 +319,12 @@ impl<S: Stream> Session<S> {
                 let killed = self.kill_session(id);
                 self.answer(killed).await
             }
-            Command::StmtClose(_) | Command::StmtSendLongData(_) => Ok(()),
-            Command::StmtPrepare(_)
-            | Command::StmtExecute(_)
-            | Command::StmtReset(_)
-            | Command::StmtFetch(_) => {
-                let error = ClientError::new("SW1105", "the binary protocol is not answered");
-                self.refuse(&error).await
-            }
+            Command::StmtPrepare(text) => self.prepare(text).await,
+            Command::StmtExecute(body) => self.execute_prepared(body).await,
+            Command::StmtSendLongData(body) => self.send_long_data(&body),
+            Command::StmtReset(id) => self.reset_prepared(id).await,
+            Command::StmtFetch(body) => self.fetch(body).await,
+            Command::StmtClose(id) => self.close_prepared(id).await,
             Command::ChangeUser(_)
             | Command::FieldList { .. }
             | Command::ProcessInfo
@@ -339,6 +342,7 @@ impl<S: Stream> Session<S> {
         self.next_transaction.clear();
         self.diagnostics = Diagnostics::default();
         self.variables.reset();
+        self.prepared = PreparedStatements::default();
         self.weights.forget();
         self.show_pins();
     }

@@ -1,7 +1,6 @@
 //! Runs a routed statement on several shards: what it must not meet there, and what becomes of the connections.
 
-use bytes::Bytes;
-
+use super::asked::Asked;
 use super::held::Held;
 use super::lend::Joining;
 use super::metrics::RouteLabel;
@@ -28,30 +27,37 @@ impl<S: Stream> Session<S> {
         plan: &Plan,
         targets: &[Target],
         role: Role,
-        text: &Bytes,
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
+        let statement = asked.statement;
         self.check_many(plan, targets, topology)?;
         self.account.shards = targets.len();
         self.shared.executor_metrics.scattered(targets.len());
-        let mut held = Vec::with_capacity(targets.len());
+        let mut held: Vec<Held> = Vec::with_capacity(targets.len());
+        let mut commands = Vec::with_capacity(targets.len());
         for target in targets {
             self.account.shard = Some(topology.shard(target.shard).name.clone());
-            let mut one = self.connection_of(target.shard, topology, role, Joining::Transaction).await?;
-            if statement.features.has(Feature::LastInsertId) {
-                self.carry_last_insert_id(&mut one).await?;
+            match self.ready_for(target, role, asked, topology).await {
+                Ok((one, command)) => {
+                    held.push(one);
+                    commands.push(command);
+                }
+                Err(failure) => {
+                    // The others were asked for nothing yet.
+                    held.into_iter().for_each(|one| self.keep_or_let_go(one));
+                    return Err(failure);
+                }
             }
-            held.push(one);
         }
         self.next_transaction.clear();
         let mut participants: Vec<Participant<'_>> = held
             .iter_mut()
-            .zip(targets)
-            .map(|(held, target)| Participant {
+            .zip(&commands)
+            .map(|(held, command)| Participant {
                 shard: held.shard.clone(),
                 connection: held.lease.connection(),
-                text: target.text.as_deref().unwrap_or(text),
+                command,
             })
             .collect();
         let result = self.run_on_many(plan, statement, &mut participants).await;
@@ -77,6 +83,31 @@ impl<S: Stream> Session<S> {
             self.client.reply(Reply::Ok(ok)).await.map_err(Failure::ClientGone)?;
         }
         Ok(())
+    }
+
+    /// A connection to one of several shards, and the command that runs its part there.
+    async fn ready_for(
+        &mut self,
+        target: &Target,
+        role: Role,
+        asked: Asked<'_>,
+        topology: &Topology,
+    ) -> Result<(Held, Vec<u8>), Failure> {
+        let mut held = self.connection_of(target.shard, topology, role, Joining::Transaction).await?;
+        let ready = async {
+            if asked.statement.features.has(Feature::LastInsertId) {
+                self.carry_last_insert_id(&mut held).await?;
+            }
+            self.command_on(&mut held, asked.of(target)).await
+        };
+        match ready.await {
+            Ok(command) => Ok((held, command)),
+            Err(failure @ (Failure::Server { .. } | Failure::Refused(_))) => {
+                self.keep_or_let_go(held);
+                Err(failure)
+            }
+            Err(failure) => Err(self.lost(held, failure)),
+        }
     }
 
     /// Reads forward their rows to the client; writes and definitions give the OK packet to be sent.

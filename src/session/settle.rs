@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asked::Asked;
 use super::diagnostics::Condition;
 use super::execute::Way;
 use super::held::Held;
@@ -63,11 +64,11 @@ impl<S: Stream> Session<S> {
         &mut self,
         held: &mut Held,
         way: Way,
-        text: &[u8],
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         outcome: &mut Outcome,
     ) -> Result<Vec<Condition>, BackendError> {
-        let computed = outcome.error.is_none() && self.computes_insert_id(text, statement);
+        let statement = asked.statement;
+        let computed = outcome.error.is_none() && self.computes_insert_id(asked);
         let told = outcome.error.is_none() && outcome.last_insert_id != 0 && statement.kind != Kind::Update;
         let trusted = !told || way.insert_id == InsertId::Generated;
         if !computed && trusted {
@@ -92,13 +93,15 @@ impl<S: Stream> Session<S> {
     }
 
     /// `LAST_INSERT_ID(n)` where the answer does not name n.
-    fn computes_insert_id(&self, text: &[u8], statement: &sql::Statement) -> bool {
+    fn computes_insert_id(&self, asked: Asked<'_>) -> bool {
+        let Asked { text, statement, execution } = asked;
+        let context = execution.map_or(self.variables.context(), |execution| &execution.prepared.context);
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
         {
             return false;
         }
-        let mut lexer = sql::Lexer::new(text, self.variables.context());
+        let mut lexer = sql::Lexer::new(text, context);
         let mut tokens =
             std::iter::from_fn(|| lexer.next_token().ok().filter(|token| token.kind != sql::TokenKind::End));
         while let Some(token) = tokens.next() {

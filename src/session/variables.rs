@@ -7,7 +7,7 @@ mod pin;
 mod text;
 
 pub(crate) use self::decide::Verdict;
-pub(crate) use self::pin::{Pin, pin_reason, releases, taints};
+pub(crate) use self::pin::{Pin, Until, pin_reason, releases, taints};
 use crate::backend::SessionState;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
 use crate::wire::{charset_of, collation_name};

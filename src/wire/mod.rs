@@ -41,4 +41,4 @@ pub use prepared::{
 pub use response::{
     ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
 };
-pub use resultset::{ColumnDefinition, ColumnKind, TextResult};
+pub use resultset::{ColumnDefinition, ColumnKind, RowFormat, TextResult};

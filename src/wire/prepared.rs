@@ -30,7 +30,6 @@ mod kind {
     pub(super) const LONG: u8 = 3;
     pub(super) const FLOAT: u8 = 4;
     pub(super) const DOUBLE: u8 = 5;
-    pub(super) const NULL: u8 = 6;
     pub(super) const TIMESTAMP: u8 = 7;
     pub(super) const LONGLONG: u8 = 8;
     pub(super) const DATE: u8 = 10;
@@ -39,7 +38,6 @@ mod kind {
     pub(super) const VARCHAR: u8 = 15;
     pub(super) const JSON: u8 = 245;
     pub(super) const NEWDECIMAL: u8 = 246;
-    pub(super) const ENUM: u8 = 247;
     pub(super) const SET: u8 = 248;
     pub(super) const TINY_BLOB: u8 = 249;
     pub(super) const BLOB: u8 = 252;

@@ -19,6 +19,7 @@ mod login;
 mod operate;
 mod poison;
 mod pools;
+mod prepared;
 mod refusals;
 mod routing;
 mod sessions;

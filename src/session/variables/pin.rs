@@ -10,11 +10,13 @@ pub(crate) struct Pin {
     pub(crate) until: Until,
 }
 
-/// When a pin ends. In every case the connection is given back tainted.
+/// When a pin ends. In every case but that of cursors the connection is given back tainted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
     /// UNLOCK TABLES has run.
     TablesUnlocked,
+    /// The last cursor on the connection is closed.
+    CursorClosed,
     /// The session ends or resets itself (COM_RESET_CONNECTION, COM_CHANGE_USER).
     SessionReset,
 }
