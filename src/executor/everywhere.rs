@@ -178,6 +178,7 @@ fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
     for answer in &answers[1..] {
         whole.affected_rows = whole.affected_rows.saturating_add(answer.affected_rows);
         whole.warnings = whole.warnings.saturating_add(answer.warnings);
+        whole.status |= answer.status;
         whole.last_insert_id =
             if whole.last_insert_id == 0 { answer.last_insert_id } else { whole.last_insert_id };
     }

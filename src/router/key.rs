@@ -192,6 +192,19 @@ pub(super) fn blurs_as_double(constant: &Constant<'_>, kind: &ColumnType) -> boo
     }
 }
 
+/// As `blurs_as_double`, for an element beside others of other types: all of them are compared as DOUBLE.
+pub(super) fn blurs_in_list(constant: &Constant<'_>, kind: &ColumnType) -> bool {
+    match (&constant.value, kind) {
+        (Value::Integer(number), ColumnType::Integer { .. }) => {
+            number.is_none_or(|number| number.abs() >= EXACT_DOUBLE_MAX)
+        }
+        (Value::Decimal(written), ColumnType::Integer { .. }) => {
+            whole(written).is_none_or(|number| number.abs() >= EXACT_DOUBLE_MAX)
+        }
+        _ => blurs_as_double(constant, kind),
+    }
+}
+
 fn range_of(bits: u8, unsigned: bool) -> (i128, i128) {
     let span = 1_i128 << bits.min(64);
     if unsigned { (0, span - 1) } else { (-span / 2, span / 2 - 1) }

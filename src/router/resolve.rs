@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::key::{Constant, KeySpace, Match, blurs_as_double};
+use super::key::{Constant, KeySpace, Match, blurs_as_double, blurs_in_list};
 use super::route::{Part, RouteError, SessionView, Target};
 use super::{one_of, rewrite, rows, unchanged};
 use crate::error::ClientError;
@@ -87,11 +87,14 @@ impl<'a> Resolver<'a> {
         matches!(self.constant(value), Some(Evaluated::Constant(Constant { value: Value::Text { .. }, .. })))
     }
 
-    /// Strings beside numbers: how servers compare one element then depends on the others.
+    /// Values of several types: how servers compare one element then depends on the others.
     fn mixes_types(&self, elements: &[KeyExpression]) -> bool {
-        let mut text = elements.iter().map(|element| self.is_text(element));
-        let first = text.next();
-        text.any(|text| Some(text) != first)
+        let mut types = elements.iter().map(|element| match self.constant(element) {
+            Some(Evaluated::Constant(constant)) => Some(std::mem::discriminant(&constant.value)),
+            Some(Evaluated::Null) | None => None,
+        });
+        let first = types.next();
+        types.any(|of| Some(of) != first)
     }
 
     /// Every element has a value, and none is NULL: beside a NULL an element that is not found makes the result NULL, which a
@@ -188,7 +191,7 @@ impl<'a> Resolver<'a> {
         for element in elements {
             if blurred
                 && let Some(Evaluated::Constant(constant)) = self.constant(element)
-                && blurs_as_double(&constant, &part.key_type)
+                && blurs_in_list(&constant, &part.key_type)
             {
                 return Ok(self.topology.scheme(part.scheme).shards);
             }

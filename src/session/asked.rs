@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::backend::{HandleKey, SessionState};
 use crate::router::Target;
 use crate::sql::{self, Parameter};
-use crate::wire::{Argument, ParameterType, execute_packets};
+use crate::wire::{Argument, ParameterType, Shape, execute_packets};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -45,8 +45,8 @@ pub(super) struct Execution<'a> {
     /// One per parameter of the client's text.
     pub(super) types: &'a [ParameterType],
     pub(super) arguments: &'a [Argument],
-    /// The types of the last arguments that were not NULL.
-    pub(super) given: &'a [Option<ParameterType>],
+    /// Of the last arguments that were not NULL.
+    pub(super) given: &'a [Option<Shape>],
     /// The same for the router.
     pub(super) parameters: &'a [Parameter<'a>],
     /// Which of them the text has, where it is a shard's part.
@@ -83,7 +83,7 @@ impl Execution<'_> {
         }
     }
 
-    /// As `unused_key`, for executions with these types of arguments. What gives rows is shared by them alone: MySQL (8.0.22 and
+    /// As `unused_key`, for executions with arguments of these shapes. What gives rows is shared by them alone: MySQL (8.0.22 and
     /// later) goes on to take a parameter as what it was given before, and describes columns by it.
     pub(super) fn key(&self, text: &[u8]) -> HandleKey {
         let unused = self.unused_key(text);
@@ -93,7 +93,7 @@ impl Execution<'_> {
         let mut hash = xxhash_rust::xxh3::Xxh3::with_seed(self.prepared.seed);
         hash.update(&unused.to_le_bytes());
         for given in self.given {
-            hash.update(&given.map_or([0xFF; 2], |given| [given.kind, u8::from(given.unsigned)]));
+            hash.update(&Shape::bytes(*given));
         }
         hash.digest128()
     }

@@ -16,10 +16,15 @@ use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
 use crate::sql::{self, Feature};
 use crate::topology::{Role, Topology};
-use crate::wire::OkPacket;
+use crate::wire::{OkPacket, StatusFlags};
 
 /// The default of sql_select_limit.
 const NO_LIMIT: &[u8] = b"18446744073709551615";
+
+/// Flags about the statement, not about the session.
+const ABOUT_STATEMENT: StatusFlags = StatusFlags::SERVER_STATUS_NO_GOOD_INDEX_USED
+    .union(StatusFlags::SERVER_STATUS_NO_INDEX_USED)
+    .union(StatusFlags::SERVER_QUERY_WAS_SLOW);
 
 impl<S: Stream> Session<S> {
     pub(super) async fn on_many(
@@ -79,7 +84,8 @@ impl<S: Stream> Session<S> {
         }
         if let Some(ok) = result? {
             self.diagnostics.finished_write(&OkPacket { last_insert_id: generated, ..ok.clone() });
-            let ok = OkPacket { status: self.status(), ..ok };
+            let status = self.status() | (ok.status & ABOUT_STATEMENT);
+            let ok = OkPacket { status, ..ok };
             self.client.reply(Reply::Ok(ok)).await.map_err(Failure::ClientGone)?;
         }
         Ok(())

@@ -36,7 +36,7 @@ pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, s
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
 pub use prepared::{
     Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongData, ParameterType,
-    PrepareOk, close_packet, decode_arguments, execute_packets, prepare_packet,
+    PrepareOk, Shape, close_packet, decode_arguments, execute_packets, prepare_packet,
 };
 pub use response::{
     ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,

@@ -97,6 +97,20 @@ pub enum Argument {
     Long(Bytes),
 }
 
+/// What MySQL (8.0.22 and later) goes by when it decides as what it takes a parameter from an execution on: the type, and what a
+/// string reads as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    of: ParameterType,
+    reads_as: u8,
+}
+
+impl Shape {
+    pub fn bytes(shape: Option<Shape>) -> [u8; 3] {
+        shape.map_or([0xFF; 3], |shape| [shape.of.kind, u8::from(shape.of.unsigned), shape.reads_as])
+    }
+}
+
 /// What an argument means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ArgumentValue<'a> {
@@ -206,6 +220,16 @@ fn skip(reader: &mut Reader<'_>, kind: u8, index: usize) -> Result<(), ExecuteEr
 }
 
 impl Argument {
+    /// `None` for NULL.
+    pub fn shape(&self, of: ParameterType) -> Option<Shape> {
+        let reads_as = match self.value(of) {
+            ArgumentValue::Null => return None,
+            ArgumentValue::Text(bytes) | ArgumentValue::Binary(bytes) => number_form(bytes),
+            _ => 0,
+        };
+        Some(Shape { of, reads_as })
+    }
+
     /// What it means as an argument of this type.
     pub fn value(&self, of: ParameterType) -> ArgumentValue<'_> {
         let content = match self {
@@ -246,6 +270,17 @@ fn bytes_of(kind: u8, bytes: &[u8]) -> ArgumentValue<'_> {
             temporal(kind, bytes).map_or(ArgumentValue::Other(bytes), ArgumentValue::Temporal)
         }
         _ => ArgumentValue::Other(bytes),
+    }
+}
+
+/// 1 for an integer, 2 for a decimal, 3 for anything else.
+fn number_form(bytes: &[u8]) -> u8 {
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let rest = digits.iter().position(|byte| !byte.is_ascii_digit()).map_or(&[][..], |at| &digits[at..]);
+    match rest {
+        [] if !digits.is_empty() => 1,
+        [b'.', fraction @ ..] if fraction.iter().all(u8::is_ascii_digit) => 2,
+        _ => 3,
     }
 }
 
@@ -461,6 +496,18 @@ mod tests {
         body[9] = 1;
         body.pop();
         assert_eq!(decode_arguments(&body.into(), &mut types, &mut []), Ok(vec![Argument::Null]));
+    }
+
+    #[test]
+    fn strings_have_the_shape_of_what_they_read_as() {
+        let shape = |text: &[u8]| lenenc(text).shape(bound(253, false));
+        assert_eq!(shape(b"12"), shape(b"-7"));
+        assert_eq!(shape(b"1.5"), shape(b"-7."));
+        assert_eq!(shape(b"abc"), shape(b""));
+        assert_ne!(shape(b"1"), shape(b"1.0"));
+        assert_ne!(shape(b"1"), shape(b"1a"));
+        assert_eq!(Argument::Null.shape(bound(253, false)), None);
+        assert_eq!(given(&[1]).shape(bound(1, false)), given(&[2]).shape(bound(1, false)));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use crate::support::{Client, Cluster, Database, Proxy, Raw, Table, flavors};
 
-/// COM_STMT_PREPARE.
 const MULTI_STATEMENTS: u32 = 0x0001_0000;
 
 async fn shop(cluster: &Cluster) -> Database {

@@ -75,7 +75,7 @@ impl<S: Stream> Session<S> {
         };
         let found = cursor.clone().and_then(|cursor| Some((self.take_cursor(&cursor)?, cursor)));
         let Some((mut held, cursor)) = found else {
-            let detail = format!("The statement ({}) has no open cursor.", fetch.statement);
+            let detail = format!("The statement ({}) has no open cursor", fetch.statement);
             return self.refuse(&ClientError::new("SW1114", detail)).await;
         };
         match self.fetched(&mut held, &cursor, fetch).await {

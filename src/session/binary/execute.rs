@@ -16,7 +16,7 @@ use crate::error::ClientError;
 use crate::executor::{Failure, Handle, Interrupt, Preparable, Stream, handle_for};
 use crate::sql::{self, Feature, Parameter};
 use crate::wire::{
-    Argument, ExecuteError, ExecuteHead, ParameterType, RowFormat, close_packet, decode_arguments,
+    Argument, ExecuteError, ExecuteHead, ParameterType, RowFormat, Shape, close_packet, decode_arguments,
     query_packet,
 };
 
@@ -25,7 +25,7 @@ struct Bound {
     text: Arc<PreparedText>,
     types: Vec<ParameterType>,
     arguments: Vec<Argument>,
-    given: Vec<Option<ParameterType>>,
+    given: Vec<Option<Shape>>,
 }
 
 impl<S: Stream> Session<S> {
@@ -70,9 +70,7 @@ impl<S: Stream> Session<S> {
             })?;
         let types: Vec<ParameterType> = statement.types.iter().flatten().copied().collect();
         for ((given, bound), argument) in statement.given.iter_mut().zip(&types).zip(&arguments) {
-            if *argument != Argument::Null {
-                *given = Some(*bound);
-            }
+            *given = argument.shape(*bound).or(*given);
         }
         let given = statement.given.clone();
         Ok(Bound { text: Arc::clone(&statement.text), types, arguments, given })

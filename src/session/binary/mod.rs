@@ -19,7 +19,7 @@ use super::asked::PreparedText;
 use super::run::{End, Session};
 use crate::error::ClientError;
 use crate::executor::Stream;
-use crate::wire::{LongData, ParameterType};
+use crate::wire::{LongData, ParameterType, Shape};
 
 /// What one client has prepared.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ struct PreparedStatement {
     /// As they were bound last: an execution may leave them out.
     types: Vec<Option<ParameterType>>,
     /// Of the last arguments that were not NULL.
-    given: Vec<Option<ParameterType>>,
+    given: Vec<Option<Shape>>,
     /// By parameter; for the next execution only.
     long: HashMap<u16, Vec<u8>>,
     /// What was wrong with long data, which is not answered: the next execution is.
