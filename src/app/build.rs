@@ -65,7 +65,8 @@ pub(super) async fn build(
     let settings = loaded.settings.clone();
     let logs = logging::init(&settings.log)?;
     let started = Instant::now();
-    let (data, root) = (Scope::new(), Scope::on(operations.clone()));
+    // Pools connect on behalf of both planes: their sockets belong to the data plane's runtime all the same.
+    let (data, root) = (Scope::on(runtime::Handle::current()), Scope::on(operations.clone()));
     let metrics = MetricRegistry::new();
     register_process(&metrics);
     let listening = Listening::bind(&settings, &operations)?;
@@ -140,6 +141,11 @@ impl Parts {
         drop(sources::reload(&self.control, &self.reloads).await);
     }
 
+    /// As of the last reload.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.shared.settings.borrow().limits.drain_timeout
+    }
+
     /// How many clients there are.
     pub(super) fn sessions(&self) -> usize {
         self.shared.registry.len()
@@ -160,6 +166,10 @@ impl Parts {
         self.shared.registry.raise(Call::EndSession);
         if !self.clients.stop(STOP_TIMEOUT).await {
             tracing::warn!(sessions = self.sessions(), "sessions did not end in time");
+        }
+        // KILL QUERY for what their clients left running.
+        if !self.shared.scope.finished(STOP_TIMEOUT).await {
+            tracing::warn!("statements may still run on servers");
         }
         self.pools.close();
         for (plane, scope) in [("data", &self.data), ("operations", &self.root)] {

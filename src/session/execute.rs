@@ -89,9 +89,11 @@ impl<S: Stream> Session<S> {
         }
         let count = topology.shards.len();
         let start = self.registration.id() as usize;
+        let mut shards: Vec<_> = (0..count).map(|step| &topology.shards[(start + step) % count]).collect();
+        // Those last where a connection would be waited for in vain.
+        shards.sort_by_key(|shard| self.shared.pools.is_failing(&shard.primary));
         let mut last = None;
-        for step in 0..count {
-            let shard = &topology.shards[(start + step) % count];
+        for shard in shards {
             match self.on_one(shard.id, way, text, statement, topology).await {
                 Err(failure @ Failure::Backend(_)) if failure.retry() == Retry::NothingSent => {
                     last = Some(failure)

@@ -140,10 +140,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// A statement failed without an answer: its connection is closed, and a transaction on it is gone.
-    pub(super) fn lost(&mut self, mut held: Held, failure: Failure) -> Failure {
-        if let Failure::Interrupted(_) | Failure::ClientGone(_) = failure {
-            self.stop_on_server(&mut held);
-        }
+    pub(super) fn lost(&mut self, held: Held, failure: Failure) -> Failure {
         let was_transaction = held.in_transaction || self.transaction.shard() == Some(&held.shard);
         let was_pinned = !held.pins.is_empty();
         self.abandon(held, matches!(failure, Failure::Interrupted(_) | Failure::ClientGone(_)));
