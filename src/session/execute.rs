@@ -166,8 +166,7 @@ impl<S: Stream> Session<S> {
         text: &Bytes,
         statement: &sql::Statement,
     ) -> Result<Outcome, Failure> {
-        let deadline = self.deadline(statement.hint.as_ref());
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let status = self.status();
         let connection = held.lease.connection();
         // The server does not know of the transaction that waits for its first statement; clients go by the flag.
