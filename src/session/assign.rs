@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::held::Held;
 use super::lend::Joining;
 use super::run::{End, Session};
-use super::variables::{Changes, Pin, Variables, Verdict};
+use super::settle::PIN_SHOWN_MAX;
+use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask, ask_for, prepare};
 use crate::planner;
@@ -34,6 +35,10 @@ impl<S: Stream> Session<S> {
             Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
         };
         let verdict = self.variables.decide(text, &assignments);
+        let verdict = match self.hidden_pin(text, statement, &assignments) {
+            Some(hidden) => verdict.pinned(hidden),
+            None => verdict,
+        };
         let run = match self.run_of(text, statement, &assignments).await {
             Ok(run) => run,
             Err(error) => return self.refuse(&error).await,
@@ -48,6 +53,22 @@ impl<S: Stream> Session<S> {
             Verdict::FollowAfterReadBack { changes, names } => self.set(run, changes, &names, None).await,
             Verdict::Pin { pin, changes, names } => self.set(run, changes, &names, Some(pin)).await,
         }
+    }
+
+    /// What the values of SET leave behind besides what is assigned: locks by name, variables set within expressions.
+    fn hidden_pin(&self, text: &[u8], statement: &sql::Statement, assignments: &[Assignment]) -> Option<Pin> {
+        if statement.features.has(Feature::NamedLock) {
+            return Some(Pin::new("named_lock", Until::SessionReset));
+        }
+        let context = self.variables.context();
+        let writes = assignments.iter().any(|assignment| match &assignment.value {
+            AssignedValue::Expression { span } => {
+                let value = text.get(span.start as usize..span.end as usize).unwrap_or_default();
+                sql::tokens(value, context).any(|token| token.is_symbol(sql::ASSIGN))
+            }
+            AssignedValue::Literal { .. } | AssignedValue::Default | AssignedValue::Absent => false,
+        });
+        writes.then(|| Pin::new("user_variable", Until::SessionReset))
     }
 
     /// SET SESSION TRANSACTION is followed as the variables that it sets.
@@ -209,6 +230,10 @@ impl<S: Stream> Session<S> {
             Err(failure) => return Err(self.lost(held, failure)),
         };
         let autocommit = self.variables.autocommit();
+        let mut constants = changes.user_variables();
+        if let Some(Pin { until: Until::Gone(computed), .. }) = &pin {
+            constants.retain(|name| !computed.contains(name));
+        }
         if names.is_empty() {
             self.variables.commit(changes);
         } else {
@@ -232,8 +257,10 @@ impl<S: Stream> Session<S> {
         // They were learned under the character set of before.
         self.weights.forget();
         held.lease.connection().state = self.variables.state().clone();
+        held.unpin(&Release::of_variables(constants));
         if let Some(pin) = pin {
-            held.pin(pin, &self.shared.metrics);
+            let context = self.variables.context();
+            held.pin(pin, &self.shared.metrics, || sql::redact(&run.text, context, PIN_SHOWN_MAX));
         }
         held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
         self.transaction.observe(&held.shard, held.in_transaction);

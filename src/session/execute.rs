@@ -131,7 +131,13 @@ impl<S: Stream> Session<S> {
             }
             match self.pass(&mut held, text, statement).await {
                 Ok(mut outcome) => {
-                    match self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await {
+                    let learned = async {
+                        let learned =
+                            self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await?;
+                        self.ask_for_locks(&mut held, statement, &outcome).await?;
+                        Ok(learned)
+                    };
+                    match learned.await {
                         Ok(conditions) => {
                             self.settle(held, text, statement, &outcome);
                             self.diagnostics.conditions.extend(conditions);
