@@ -37,6 +37,8 @@ pub(super) struct Analysis<'r> {
     pub(super) shard_column: bool,
     /// The first function seen whose value would differ between copies.
     pub(super) varying: Option<String>,
+    /// It calls what may be a stored function.
+    pub(super) calls_stored: bool,
     pub(super) depth: usize,
 }
 
@@ -118,6 +120,7 @@ impl<'r> Analysis<'r> {
             verb: Verb::Read,
             shard_column: mentioned,
             varying: None,
+            calls_stored: false,
             depth: 0,
         }
     }

@@ -376,6 +376,7 @@ impl Analysis<'_> {
         let name = name.trim_matches('`');
         if function.name.0.len() > 1 {
             self.hinder("a stored function");
+            self.calls_stored = true;
         } else if function.over.is_some() {
             self.blocks[block].windowed = true;
         } else if let Some(aggregate) = aggregate(name) {
@@ -391,6 +392,7 @@ impl Analysis<'_> {
             }
         } else if !is_pure(name) {
             self.hinder("a function that may depend on the server it runs on");
+            self.calls_stored |= !is_varying(name);
         }
         if is_varying(name) {
             self.varying.get_or_insert_with(|| name.to_ascii_uppercase());

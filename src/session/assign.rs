@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::held::Held;
-use super::lend::Joining;
+use super::lend::{Effect, Joining};
 use super::run::{End, Session};
 use super::settle::PIN_SHOWN_MAX;
 use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
@@ -34,6 +34,10 @@ impl<S: Stream> Session<S> {
             Ok(assignments) => assignments,
             Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
         };
+        if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
+            // It would commit.
+            return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
+        }
         let verdict = self.variables.decide(text, &assignments);
         let verdict = match self.hidden_pin(text, statement, &assignments) {
             Some(hidden) => verdict.pinned(hidden),
@@ -45,6 +49,11 @@ impl<S: Stream> Session<S> {
         };
         match verdict {
             Verdict::Refuse(error) => self.refuse(&error).await,
+            Verdict::NextTransaction if self.transaction.is_active() => {
+                let detail =
+                    "Transaction characteristics can't be changed while a transaction is in progress";
+                self.refuse(&ClientError::new("SW1308", detail)).await
+            }
             Verdict::NextTransaction => {
                 self.next_transaction.push(text.to_vec());
                 self.reply_ok().await
@@ -201,7 +210,7 @@ impl<S: Stream> Session<S> {
             None => self.any_connection().await?,
             Some((shard, joining)) => {
                 let topology = self.shared.topology.load();
-                self.check_place(&topology.shard(shard).name)?;
+                self.check_place(&topology.shard(shard).name, Effect::Reads)?;
                 let held = self.connection_of(shard, &topology, Role::Primary, joining).await?;
                 if joining == Joining::Transaction {
                     self.next_transaction.clear();
@@ -250,7 +259,8 @@ impl<S: Stream> Session<S> {
             let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
             self.variables.commit_read_back(changes, names, &values);
         }
-        if !autocommit && self.variables.autocommit() && self.transaction.shard().is_none() {
+        let switched_on = !autocommit && self.variables.autocommit();
+        if switched_on && self.transaction.shard().is_none() {
             // Switching it on commits, also a transaction that no server knows of yet.
             self.transaction = Transaction::None;
         }
@@ -264,7 +274,12 @@ impl<S: Stream> Session<S> {
         }
         held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
         self.transaction.observe(&held.shard, held.in_transaction);
+        let shard = held.shard.clone();
         self.keep_or_let_go(held);
+        if switched_on {
+            // The server that was written has committed; on the others was nothing to be lost.
+            self.end_on_others(&shard, b"COMMIT").await;
+        }
         Ok(ok)
     }
 

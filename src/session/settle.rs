@@ -10,7 +10,6 @@ use super::registry::PinStatus;
 use super::run::Session;
 use super::variables::{Release, pin_reason, taints};
 use crate::backend::BackendError;
-use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Stream, ask};
 use crate::planner::InsertId;
 use crate::sql::{self, Feature, Kind};
@@ -175,7 +174,7 @@ impl<S: Stream> Session<S> {
         if let Failure::Interrupted(_) | Failure::ClientGone(_) = failure {
             self.stop_on_server(&mut held);
         }
-        let was_transaction = held.in_transaction || self.transaction.shard() == Some(&held.shard);
+        let was_transaction = held.in_transaction || self.transaction.shards().contains(&held.shard);
         let was_pinned = !held.pins.is_empty();
         self.abandon(held, matches!(failure, Failure::Interrupted(_) | Failure::ClientGone(_)));
         self.show_pins();
@@ -185,12 +184,7 @@ impl<S: Stream> Session<S> {
         if was_transaction {
             self.transaction = Transaction::Aborted;
         }
-        match failure {
-            Failure::Backend(error) | Failure::Broken(error) => {
-                Failure::Refused(ClientError::new("SW1304", error.to_string()))
-            }
-            other => other,
-        }
+        failure.of_transaction()
     }
 
     /// Closes a connection; `running` when a statement may still run on it.
