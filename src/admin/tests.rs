@@ -19,7 +19,7 @@ use crate::config::{
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
 use crate::executor::Call;
-use crate::session::{Answer, Order, Registry};
+use crate::session::{Answer, Order, PinStatus, Registry};
 use crate::task::Scope;
 use crate::topology::{
     Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Role, Scheme, SchemeId, Server,
@@ -277,13 +277,19 @@ async fn sessions_are_shown_with_pins_and_can_be_killed() {
     let session = sessions.register("10.0.0.1:5000".parse().unwrap());
     session.update(|activity| {
         activity.user = "shop".to_owned();
-        activity.pin = Some(("north".to_owned(), "named lock"));
+        activity.pins = vec![PinStatus {
+            shard: "north".into(),
+            reason: "named_lock",
+            digest: "SELECT GET_LOCK(?, ?)".into(),
+            since: Instant::now(),
+        }];
         activity.statement = Some(("SELECT GET_LOCK(?, ?)".to_owned(), Instant::now()));
     });
     let shown = lines(&operator, "SHOW SESSIONS").await;
-    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named lock|"), "{shown:?}");
+    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named_lock|"), "{shown:?}");
     assert!(shown[0].ends_with("|SELECT GET_LOCK(?, ?)"), "{shown:?}");
-    assert_eq!(lines(&operator, "SHOW PINS").await, ["1|shop|north|named lock"]);
+    let pins = lines(&operator, "SHOW PINS").await;
+    assert!(pins[0].starts_with("1|shop|north|named_lock|SELECT GET_LOCK(?, ?)|"), "{pins:?}");
 
     lines(&operator, "KILL QUERY 1").await;
     assert!(session.alarm().is_raised(Call::EndStatement));

@@ -291,8 +291,8 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         1235,
         "42000",
         Kind::Statement,
-        "a second shard in one transaction",
-        "keep a transaction on one shard; atomic transactions over several shards are not there yet",
+        "a transaction that writes on a second shard",
+        "write on one shard per transaction; atomic transactions over several shards are not there yet",
     ),
     own(
         "SW1302",
@@ -308,7 +308,7 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "42000",
         Kind::Statement,
         "the session is pinned to another shard",
-        "end what pins it (SHARDWAY SHOW SESSIONS names the reason) or use another connection",
+        "end what pins it (SHARDWAY SHOW PINS names it) or use another connection",
     ),
     own(
         "SW1304",
