@@ -13,8 +13,8 @@ use super::operator::{Operator, Sources, operate};
 use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
-    AuthPlugin, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PasswordProof,
-    PoolSettings, Settings, User,
+    AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -52,6 +52,7 @@ fn settings() -> Settings {
             admin: None,
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
+            compression: CompressionOffer::default(),
         },
         tls: None,
         users: HashMap::from([

@@ -97,6 +97,7 @@ pub(super) fn gate_rules(
         deprecate_eof: has_deprecate_eof(fleet),
         tls: certificate,
         tls_required: settings.tls.as_ref().is_some_and(|tls| tls.required),
+        compression: settings.listen.compression,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod difference;
 mod fault;
+mod listen_file;
 mod load;
 mod map;
 mod map_file;
@@ -22,8 +23,8 @@ pub(crate) use map::{
 #[cfg(test)]
 pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
 pub(crate) use settings::{
-    AuthPlugin, ClientTls, ControlSettings, Credential, LogFormat, LogSettings, PasswordProof, PoolSettings,
-    Settings, User,
+    AuthPlugin, ClientTls, CompressionOffer, ControlSettings, Credential, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Settings, User,
 };
 #[cfg(test)]
 pub(crate) use settings::{Limits, Listen};

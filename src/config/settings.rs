@@ -31,6 +31,14 @@ pub(crate) struct Listen {
     pub(crate) http: Option<SocketAddr>,
     /// Length of the kernel's accept queue.
     pub(crate) backlog: u32,
+    pub(crate) compression: CompressionOffer,
+}
+
+/// How clients may compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CompressionOffer {
+    pub(crate) zlib: bool,
+    pub(crate) zstd: bool,
 }
 
 /// TLS towards clients.

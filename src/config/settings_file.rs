@@ -1,7 +1,6 @@
 //! Reads `shardway.toml` into [`Settings`], collecting faults. Every default is here and in `config/shardway.toml`.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +10,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::listen_file::{default_listen, read_listen};
 use super::map_file::Names;
 use super::read::{At, Document, Reader, suggest};
 use super::secret::{Surroundings, secret};
 use super::settings::{
-    ClientTls, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PoolSettings, Settings,
+    ClientTls, ControlSettings, Credential, Limits, LogFormat, LogSettings, PoolSettings, Settings,
 };
 use super::user_file::read_user;
 
@@ -47,7 +47,7 @@ pub(super) fn read_settings(
     let map = root.text("map").unwrap_or(At { value: MAP_FILE.to_owned(), span: 0..0 });
     let map = map.map(|map| around.resolve(&map));
     let workers = count(&root, "workers", 0..=WORKERS_MAX, 0);
-    let listen = read_listen(root.table("listen"), document);
+    let listen = root.table("listen").map_or_else(default_listen, |listen| read_listen(listen, document));
     let tls = root.table("tls").and_then(|tls| read_tls(tls, around));
     let mut databases = Vec::new();
     let mut names = Names::default();
@@ -118,68 +118,6 @@ macro_rules! or_default {
             None => return $default,
         }
     };
-}
-
-fn default_listen() -> Listen {
-    Listen {
-        mysql: SocketAddr::from(([127, 0, 0, 1], 6033)),
-        admin: Some(SocketAddr::from(([127, 0, 0, 1], 6032))),
-        http: Some(SocketAddr::from(([127, 0, 0, 1], 6080))),
-        backlog: 1024,
-    }
-}
-
-fn read_listen(reader: Option<Reader<'_>>, document: &Document) -> Listen {
-    let default = default_listen();
-    let reader = or_default!(reader, default);
-    let mysql = reader.text("mysql");
-    let admin = reader.text("admin");
-    let http = reader.text("http");
-    let backlog = reader.integer("backlog", 1..=65_535).and_then(|backlog| u32::try_from(backlog.value).ok());
-    let address = |text: &Option<At<String>>, may_be_off: bool| -> Option<Option<SocketAddr>> {
-        let text = text.as_ref()?;
-        if may_be_off && text.value == "off" {
-            return Some(None);
-        }
-        let parsed = text.value.parse().ok();
-        if parsed.is_none() {
-            let off = if may_be_off { ", or \"off\"" } else { "" };
-            let message = format!("\"{}\" is not an address to listen on", text.value);
-            reader.fault(&text.span, message, format!("write \"IP:port\", such as \"0.0.0.0:6033\"{off}"));
-        }
-        parsed.map(Some)
-    };
-    let listen = Listen {
-        mysql: address(&mysql, false).flatten().unwrap_or(default.mysql),
-        admin: address(&admin, true).unwrap_or(default.admin),
-        http: address(&http, true).unwrap_or(default.http),
-        backlog: backlog.unwrap_or(default.backlog),
-    };
-    let place = |text: &Option<At<String>>| {
-        text.as_ref().map_or_else(|| reader.span.clone(), |text| text.span.clone())
-    };
-    let listeners = [
-        ("mysql", Some(listen.mysql), place(&mysql)),
-        ("admin", listen.admin, place(&admin)),
-        ("http", listen.http, place(&http)),
-    ];
-    for (index, (name, address, span)) in listeners.iter().enumerate() {
-        for (other_name, other, _) in &listeners[..index] {
-            if let (Some(address), Some(other)) = (address, other)
-                && clash(*address, *other)
-            {
-                let message = format!("{name} and {other_name} both listen on port {}", address.port());
-                document.fault(span, message, "give each its own port");
-            }
-        }
-    }
-    reader.finish();
-    listen
-}
-
-fn clash(left: SocketAddr, right: SocketAddr) -> bool {
-    let any = left.ip().is_unspecified() || right.ip().is_unspecified();
-    left.port() != 0 && left.port() == right.port() && (any || left.ip() == right.ip())
 }
 
 fn read_tls(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ClientTls> {

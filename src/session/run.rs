@@ -27,7 +27,7 @@ use crate::router::WeightCache;
 use crate::sql;
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command};
+use crate::wire::{CapabilityFlags, Command, Compression};
 use crate::wire::{OkPacket, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
@@ -199,8 +199,12 @@ impl<T: Stream> Session<ClientStream<T>> {
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
         };
         let Admitted { database, chosen } = login.admitted;
-        let client =
-            Client::new(login.stream, login.received, settings.limits.packet_bytes_max, login.capabilities);
+        let packet_bytes_max = settings.limits.packet_bytes_max;
+        let mut client = Client::new(login.stream, login.received, packet_bytes_max, login.capabilities);
+        if let Some(algorithm) = login.compression {
+            let compression = Compression::new(algorithm, packet_bytes_max);
+            client = client.compress(compression, packet_bytes_max);
+        }
         let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
         registration.update(|activity| activity.database.clone_from(&database));
         Session {
