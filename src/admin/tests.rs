@@ -53,6 +53,7 @@ fn settings() -> Settings {
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
             compression: CompressionOffer::default(),
+            proxy_protocol: Vec::new(),
         },
         tls: None,
         users: HashMap::from([

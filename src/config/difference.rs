@@ -57,6 +57,7 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("listen.admin", Restart, print(listen.admin)),
         ("listen.http", Restart, print(listen.http)),
         ("listen.backlog", Restart, print(listen.backlog)),
+        ("listen.proxy_protocol", AtOnce, print(&listen.proxy_protocol)),
         ("listen.compression", AtOnce, print(listen.compression)),
         ("tls.certificate", Restart, print(tls.as_ref().map(|tls| &tls.certificate))),
         ("tls.key", Restart, print(tls.as_ref().map(|tls| &tls.key))),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::network::Network;
 use super::read::{At, Document, Reader, suggest};
 use super::settings::{CompressionOffer, Listen};
 
@@ -12,6 +13,7 @@ pub(super) fn default_listen() -> Listen {
         http: Some(SocketAddr::from(([127, 0, 0, 1], 6080))),
         backlog: 1024,
         compression: CompressionOffer { zlib: true, zstd: true },
+        proxy_protocol: Vec::new(),
     }
 }
 
@@ -40,6 +42,7 @@ pub(super) fn read_listen(reader: Reader<'_>, document: &Document) -> Listen {
         http: address(&http, true).unwrap_or(default.http),
         backlog: backlog.unwrap_or(default.backlog),
         compression: read_compression(&reader).unwrap_or(default.compression),
+        proxy_protocol: read_networks(&reader, "proxy_protocol"),
     };
     let place = |text: &Option<At<String>>| {
         text.as_ref().map_or_else(|| reader.span.clone(), |text| text.span.clone())
@@ -66,6 +69,20 @@ pub(super) fn read_listen(reader: Reader<'_>, document: &Document) -> Listen {
 fn clash(left: SocketAddr, right: SocketAddr) -> bool {
     let any = left.ip().is_unspecified() || right.ip().is_unspecified();
     left.port() != 0 && left.port() == right.port() && (any || left.ip() == right.ip())
+}
+
+fn read_networks(reader: &Reader<'_>, key: &'static str) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in reader.texts(key).unwrap_or_default() {
+        match text.value.parse() {
+            Ok(network) => networks.push(network),
+            Err(()) => {
+                let message = format!("\"{}\" is not a network", text.value);
+                reader.fault(&text.span, message, "write an address and its prefix, such as \"10.0.0.0/8\"");
+            }
+        }
+    }
+    networks
 }
 
 fn read_compression(reader: &Reader<'_>) -> Option<CompressionOffer> {

@@ -7,6 +7,7 @@ mod listen_file;
 mod load;
 mod map;
 mod map_file;
+mod network;
 mod read;
 mod scheme_file;
 mod secret;
@@ -22,6 +23,7 @@ pub(crate) use map::{
 };
 #[cfg(test)]
 pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
+pub(crate) use network::Network;
 pub(crate) use settings::{
     AuthPlugin, ClientTls, CompressionOffer, ControlSettings, Credential, LogFormat, LogSettings,
     PasswordProof, PoolSettings, Settings, User,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::network::Network;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) listen: Listen,
@@ -32,6 +34,8 @@ pub(crate) struct Listen {
     /// Length of the kernel's accept queue.
     pub(crate) backlog: u32,
     pub(crate) compression: CompressionOffer,
+    /// From here connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<Network>,
 }
 
 /// How clients may compress.

@@ -99,6 +99,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "access denied to a database",
         "add the database to the user's databases in shardway.toml",
     ),
+    own(
+        "SW1010",
+        1043,
+        "08S01",
+        Kind::Protocol,
+        "a connection without the PROXY protocol header that its network requires",
+        "let the load balancer send the header, or take its network out of listen.proxy_protocol",
+    ),
     mysql(
         "SW1101",
         1047,

@@ -153,12 +153,21 @@ fn login_result(error: &LoginError) -> LoginResult {
 }
 
 /// Turns a client away because there are too many.
-pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, mut stream: TcpStream) {
-    let error = ClientError::new("SW1003", "Too many connections");
-    shared.metrics.login(LoginResult::Limited);
-    shared.metrics.error(&error);
-    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, &error)).await;
-    tracing::debug!(told = told.is_ok(), "too many connections");
+pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, stream: TcpStream) {
+    refuse_early(&shared, stream, &ClientError::new("SW1003", "Too many connections")).await;
+}
+
+/// Turns a client away whom nobody has announced.
+pub(crate) async fn refuse_unannounced(shared: &Shared, stream: TcpStream, cause: String) {
+    refuse_early(shared, stream, &ClientError::new("SW1010", cause)).await;
+}
+
+async fn refuse_early(shared: &Shared, mut stream: TcpStream, error: &ClientError) {
+    let limited = error.entry.kind == Kind::Limit;
+    shared.metrics.login(if limited { LoginResult::Limited } else { LoginResult::Broken });
+    shared.metrics.error(error);
+    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, error)).await;
+    tracing::debug!(told = told.is_ok(), %error, "turned away");
 }
 
 /// The last question of a login: is there room for the user, and is the database there?
