@@ -14,7 +14,7 @@ use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
     AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
-    PasswordProof, PoolSettings, Settings, User,
+    PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -33,6 +33,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
     let user = User {
         name: name.to_owned(),
         proof,
+        requirement: Requirement::Nothing,
         plugin: AuthPlugin::NativePassword,
         admin,
         databases: None,

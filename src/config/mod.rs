@@ -25,8 +25,8 @@ pub(crate) use map::{
 pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
 pub(crate) use network::Network;
 pub(crate) use settings::{
-    AuthPlugin, ClientTls, CompressionOffer, ControlSettings, Credential, LogFormat, LogSettings,
-    PasswordProof, PoolSettings, Settings, User,
+    AuthPlugin, CertificateNames, ClientCertificates, ClientTls, CompressionOffer, ControlSettings,
+    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 #[cfg(test)]
 pub(crate) use settings::{Limits, Listen};

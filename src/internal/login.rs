@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{AuthPlugin, CompressionOffer, Credential, PasswordProof, User};
+use crate::config::{AuthPlugin, CompressionOffer, Credential, PasswordProof, Requirement, User};
 use crate::error::{Classify, ClientError};
 use crate::session::{Arrival, Gate, GateRules, LoginError, log_in};
 
@@ -148,6 +148,7 @@ fn user(guest: Guest) -> User {
         name: guest.name.to_owned(),
         proof,
         plugin,
+        requirement: Requirement::Nothing,
         admin: false,
         databases: guest.databases,
         server: Arc::new(Credential { user: guest.name.to_owned(), password: String::new() }),

@@ -9,6 +9,7 @@ mod support;
 
 mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;

@@ -3,8 +3,10 @@
 //!
 //! An unknown user goes through the exchange of an existing one, so that neither messages nor time tell who exists.
 //!
-//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `stream` — plain or TLS. * `error`.
+//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `stream` — plain or TLS.
+//! * `certificate` — what users require of TLS. * `error`.
 
+mod certificate;
 mod error;
 mod exchange;
 mod gate;
