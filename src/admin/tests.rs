@@ -13,8 +13,8 @@ use super::operator::{Operator, Sources, operate};
 use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
-    AuthPlugin, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PasswordProof,
-    PoolSettings, Settings, User,
+    AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -33,6 +33,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
     let user = User {
         name: name.to_owned(),
         proof,
+        requirement: Requirement::Nothing,
         plugin: AuthPlugin::NativePassword,
         admin,
         databases: None,
@@ -52,6 +53,8 @@ fn settings() -> Settings {
             admin: None,
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
+            compression: CompressionOffer::default(),
+            proxy_protocol: Vec::new(),
         },
         tls: None,
         users: HashMap::from([
