@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::client::{Client, Stream};
-use super::exchange::{prepare as lead, unexpected};
+use super::exchange::{prepare as lead, unexpected, watched};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection, HandleKey, SessionState};
@@ -82,12 +82,7 @@ pub(crate) async fn handle_for<S: Stream>(
     wanted: &Preparable<'_>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Handle, Failure> {
-    tokio::select! {
-        biased;
-        handle = handle(connection, shard, wanted) => handle,
-        gone = client.gone() => Err(Failure::ClientGone(gone)),
-        interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
-    }
+    watched(client, interrupt, handle(connection, shard, wanted)).await
 }
 
 /// As [`describe`], for a client that may leave and a statement that may be stopped.
@@ -98,12 +93,7 @@ pub(crate) async fn describe_for<S: Stream>(
     wanted: &Preparable<'_>,
     interrupt: &Interrupt<'_>,
 ) -> Result<(Handle, Description), Failure> {
-    tokio::select! {
-        biased;
-        described = describe(connection, shard, wanted) => described,
-        gone = client.gone() => Err(Failure::ClientGone(gone)),
-        interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
-    }
+    watched(client, interrupt, describe(connection, shard, wanted)).await
 }
 
 /// Prepares a statement, whether or not the connection has it: a server alone knows what its columns are now.

@@ -18,8 +18,8 @@ mod passthrough;
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
-pub(crate) use everywhere::{Participant, Tally, define_everywhere, write_everywhere};
-pub(crate) use exchange::{Answer, ask, ask_for, prepare};
+pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
+pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use handle::{
     Description, Handle, Preparable, close, cursor_exists, describe_for, handle_for, is_forgotten,

@@ -341,6 +341,7 @@ fn a_chosen_shard_takes_what_would_be_refused() {
         weights: &weights,
         context: &CONTEXT,
         charset: "utf8mb4",
+        parameters: &[],
     };
     let chosen = route(&plan, sql, &statement, &view, &topology).unwrap();
     assert_eq!(chosen, Route { role: Role::Replica, part: Part::One(ShardId(2)) });

@@ -1,9 +1,13 @@
 //! The server connections that a session keeps between statements, and why.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::metrics::SessionMetrics;
-use super::variables::{Pin, Until, releases};
+use super::registry::PinStatus;
+use super::variables::{Pin, Release, Until};
 use crate::backend::Lease;
-use crate::sql::Statement;
 use crate::telemetry::GaugeGuard;
 use crate::topology::ShardName;
 
@@ -25,6 +29,9 @@ pub(crate) enum Reason {
 #[derive(Debug)]
 pub(crate) struct CountedPin {
     pin: Pin,
+    /// The first statement that pinned, without its values.
+    digest: Arc<str>,
+    since: Instant,
     _counted: GaugeGuard,
 }
 
@@ -56,19 +63,26 @@ impl Held {
         }
     }
 
-    pub(crate) fn pin(&mut self, pin: Pin, metrics: &SessionMetrics) {
+    /// `digest` makes the statement's text without its values.
+    pub(crate) fn pin(&mut self, pin: Pin, metrics: &SessionMetrics, digest: impl FnOnce() -> String) {
         self.tainted = true;
-        if self.pins.iter().all(|counted| counted.pin != pin) {
-            self.pins.push(CountedPin { pin, _counted: metrics.pin(pin.reason) });
+        match self.pins.iter_mut().find(|counted| counted.pin.reason == pin.reason) {
+            Some(counted) => counted.pin.join(pin),
+            None => {
+                let _counted = metrics.pin(pin.reason);
+                let (digest, since) = (digest().into(), Instant::now());
+                self.pins.push(CountedPin { pin, digest, since, _counted });
+            }
         }
     }
 
     /// The rows of an execution wait on this connection. It is clean again when the cursor is closed.
-    pub(crate) fn open_cursor(&mut self, metrics: &SessionMetrics) {
+    pub(crate) fn open_cursor(&mut self, metrics: &SessionMetrics, digest: impl FnOnce() -> String) {
         self.cursors += 1;
         if self.cursors == 1 {
-            let pin = Pin { reason: CURSOR, until: Until::CursorClosed };
-            self.pins.push(CountedPin { pin, _counted: metrics.pin(CURSOR) });
+            let pin = Pin::new(CURSOR, Until::CursorClosed);
+            let (digest, since) = (digest().into(), Instant::now());
+            self.pins.push(CountedPin { pin, digest, since, _counted: metrics.pin(CURSOR) });
         }
     }
 
@@ -79,9 +93,27 @@ impl Held {
         }
     }
 
-    /// Ends the pins that `statement`, which has succeeded, provably ends.
-    pub(crate) fn unpin(&mut self, statement: &Statement) {
-        self.pins.retain(|counted| !releases(&counted.pin, statement));
+    /// Ends the pins that a statement, which has succeeded, provably ends.
+    pub(crate) fn unpin(&mut self, release: &Release) {
+        self.pins.retain_mut(|counted| release.leaves(&mut counted.pin));
+    }
+
+    /// The locks by name that the connection may have, where all their names are known.
+    pub(crate) fn named_locks(&self) -> Option<&BTreeSet<String>> {
+        self.pins.iter().find_map(|counted| match &counted.pin.until {
+            Until::Gone(names) if counted.pin.reason == "named_lock" => Some(names),
+            Until::Gone(_) | Until::TablesUnlocked | Until::CursorClosed | Until::SessionReset => None,
+        })
+    }
+
+    /// For SHOW PINS.
+    pub(crate) fn pins_shown(&self) -> impl Iterator<Item = PinStatus> {
+        self.pins.iter().map(|counted| PinStatus {
+            shard: self.shard.clone(),
+            reason: counted.pin.reason,
+            digest: Arc::clone(&counted.digest),
+            since: counted.since,
+        })
     }
 
     /// The pin that ties statements to this connection: they could need what lives on it. A named lock holds wherever
@@ -91,11 +123,6 @@ impl Held {
             .iter()
             .map(|counted| counted.pin.reason)
             .find(|reason| !matches!(*reason, "named_lock" | CURSOR))
-    }
-
-    /// For SHOW SESSIONS.
-    pub(crate) fn pin_reason(&self) -> Option<&'static str> {
-        self.pins.first().map(|counted| counted.pin.reason)
     }
 
     /// The strongest reason to keep the connection.

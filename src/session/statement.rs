@@ -31,6 +31,7 @@ impl<S: Stream> Session<S> {
         let scanned = statement.scan(&text, self.variables.context());
         let result = match scanned {
             Ok(()) => {
+                self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(&text, self.variables.context(), started);
                 let result = self.dispatch(&text, &statement).await;
                 self.registration.end_statement(self.transaction.shard());
@@ -151,14 +152,18 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
+    /// How a statement is read, and in which database its names are: as at the moment when it was prepared, if it was.
+    pub(super) fn reading<'a>(&'a self, asked: &Asked<'a>) -> (&'a sql::Context, Option<&'a str>) {
+        match asked.execution {
+            None => (self.variables.context(), self.variables.state().database()),
+            Some(Execution { prepared, .. }) => (&prepared.context, prepared.state.database()),
+        }
+    }
+
     /// The plan of the statement's fingerprint, made on the first occurrence.
     pub(super) fn plan(&self, asked: Asked<'_>, topology: &Topology) -> Arc<Plan> {
-        let Asked { text, statement, execution } = asked;
-        // Names are those of the moment when the statement was prepared.
-        let (context, database) = match &execution {
-            None => (self.variables.context(), self.variables.state().database()),
-            Some(execution) => (&execution.prepared.context, execution.prepared.state.database()),
-        };
+        let Asked { text, statement, .. } = asked;
+        let (context, database) = self.reading(&asked);
         let key = PlanKey::new(statement.fingerprint, database, context, topology.layout);
         if let Some(plan) = self.shared.plans.get(&key) {
             return plan;

@@ -7,10 +7,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;
+mod compressed;
 mod demo;
 mod encodings;
 mod hostile;
@@ -24,6 +27,7 @@ mod refusals;
 mod routing;
 mod sessions;
 mod smoke;
+mod soak;
 mod stream;
 mod transactions;
 mod writes;

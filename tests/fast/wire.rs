@@ -87,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             database: options.database.map(Into::into),
             plugin: Some(plugin.into()),
             attributes: vec![(b"program_name".to_vec(), b"test".to_vec())],
+            zstd_level: None,
         };
         self.send(&request.encode()).await;
         self.stream.write_all(options.pipelined).await.unwrap();
@@ -359,7 +360,8 @@ fn local_results_end_as_negotiated() {
         let mut flags = CapabilityFlags::empty();
         flags.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
         let (mut out, mut sequence) = (Vec::new(), 1);
-        result.encode(flags, StatusFlags::SERVER_STATUS_AUTOCOMMIT, 0, &mut sequence, &mut out);
+        let status = StatusFlags::SERVER_STATUS_AUTOCOMMIT;
+        result.encode(flags, RowFormat::Text, status, &mut sequence, &mut out);
         let mut boundary = Boundary::query(deprecate_eof);
         let progress = boundary.advance(&out).unwrap();
         assert!(progress.ended && progress.used == out.len());
@@ -394,6 +396,7 @@ fn stale_login(user: &str, plugin: &str) -> Vec<u8> {
         database: Some(b"shop".to_vec()),
         plugin: Some(plugin.into()),
         attributes: vec![(b"program_name".to_vec(), b"test".to_vec())],
+        zstd_level: None,
     };
     let (mut out, mut sequence) = (Vec::new(), 1);
     encode_packet(&request.encode(), &mut sequence, &mut out);

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use super::super::asked::{Asked, Execution};
 use super::super::held::Held;
 use super::super::run::{Account, End, Session};
+use super::super::settle::PIN_SHOWN_MAX;
 use super::{malformed, unknown};
 use crate::error::ClientError;
 use crate::executor::{
     Failure, Interrupt, Stream, close, cursor_exists, is_forgotten, last_row_sent, passthrough,
 };
+use crate::sql;
 use crate::topology::ShardName;
 use crate::wire::{Boundary, Fetch, Outcome};
 
@@ -42,8 +44,7 @@ impl<S: Stream> Session<S> {
                 Some(handle) => (handle, true),
                 None => (self.handle_on(held, asked, execution, false).await?.id, false),
             };
-            let deadline = self.deadline(asked.statement.hint.as_ref());
-            let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+            let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
             let connection = held.lease.connection();
             connection.send(&execution.packets(handle, execution.cursor)).await?;
             if was_known && is_forgotten(connection, &mut self.client, &interrupt).await? {
@@ -53,7 +54,8 @@ impl<S: Stream> Session<S> {
             let outcome = passthrough(connection, &mut self.client, &interrupt, boundary).await?;
             if outcome.error.is_none() && cursor_exists(outcome.status) {
                 let thread = connection.thread_id();
-                held.open_cursor(&self.shared.metrics);
+                let context = &execution.prepared.context;
+                held.open_cursor(&self.shared.metrics, || sql::redact(asked.text, context, PIN_SHOWN_MAX));
                 if let Some(cursor) = self.prepared.cursor(execution.id) {
                     *cursor = Some(Cursor { shard: held.shard.clone(), thread, handle });
                 }
@@ -97,8 +99,8 @@ impl<S: Stream> Session<S> {
     }
 
     async fn fetched(&mut self, held: &mut Held, cursor: &Cursor, fetch: Fetch) -> Result<Outcome, Failure> {
-        let deadline = self.deadline(None);
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        self.due = self.deadline(None);
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let connection = held.lease.connection();
         connection.send(&fetch.packet(cursor.handle)).await?;
         let boundary = Boundary::fetch(self.client.deprecate_eof());

@@ -41,6 +41,7 @@ impl<S: Stream> Session<S> {
         let mut statement = std::mem::take(&mut self.statement);
         let result = match statement.scan(&bound.text.text, &bound.text.context) {
             Ok(()) => {
+                self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(&bound.text.text, &bound.text.context, started);
                 self.row_format = RowFormat::Binary;
                 let result = self.execute_bound(head, &bound, &statement).await;
@@ -177,8 +178,7 @@ impl<S: Stream> Session<S> {
             let detail = "@@warning_count and @@error_count of the statement before, by a prepared statement";
             return Err(Failure::Refused(ClientError::new("SW1306", detail)));
         }
-        let deadline = self.deadline(asked.statement.hint.as_ref());
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let unused_key = execution.unused_key(asked.text);
         let wanted = Preparable { text: asked.text, key, unused_key, state: &prepared.state, keep };
         handle_for(&mut self.client, connection, &shard, &wanted, &interrupt).await

@@ -33,6 +33,7 @@ impl<S: Stream> Session<S> {
         let mut statement = std::mem::take(&mut self.statement);
         let result = match statement.scan(&text, self.variables.context()) {
             Ok(()) => {
+                self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(&text, self.variables.context(), started);
                 let result = self.prepare_scanned(&text, &statement).await;
                 self.registration.end_statement(self.transaction.shard());
@@ -58,7 +59,7 @@ impl<S: Stream> Session<S> {
         let described = match self.place_to_describe(text, statement, &topology) {
             Err(error) => Err(Failure::Refused(error)),
             Ok(None) => Ok(Description::own()),
-            Ok(Some(place)) => self.described(text, statement, key, place, &topology).await,
+            Ok(Some(place)) => self.described(text, key, place, &topology).await,
         };
         let description = match described {
             Ok(description) => description,
@@ -132,7 +133,6 @@ impl<S: Stream> Session<S> {
     async fn described(
         &mut self,
         text: &[u8],
-        statement: &sql::Statement,
         key: HandleKey,
         place: Place,
         topology: &Topology,
@@ -149,7 +149,7 @@ impl<S: Stream> Session<S> {
         };
         let mut last = None;
         for shard in shards {
-            match self.described_on(shard, text, statement, key, place.role, topology).await {
+            match self.described_on(shard, text, key, place.role, topology).await {
                 // Nothing was done there.
                 Err(failure @ Failure::Backend(_)) => last = Some(failure),
                 other => return other,
@@ -162,7 +162,6 @@ impl<S: Stream> Session<S> {
         &mut self,
         shard: ShardId,
         text: &[u8],
-        statement: &sql::Statement,
         key: HandleKey,
         role: Role,
         topology: &Topology,
@@ -173,8 +172,7 @@ impl<S: Stream> Session<S> {
             let mut held = self.connection_of(shard, topology, role, Joining::Nothing).await?;
             let state = self.variables.state();
             let wanted = Preparable { text, key, unused_key: key, state, keep: true };
-            let deadline = self.deadline(statement.hint.as_ref());
-            let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+            let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
             let (name, connection) = (held.shard.clone(), held.lease.connection());
             match describe_for(&mut self.client, connection, &name, &wanted, &interrupt).await {
                 Ok((handle, description)) => {
