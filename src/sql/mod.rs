@@ -14,6 +14,7 @@ mod comment;
 mod keyword;
 mod lex;
 
+mod body;
 mod features;
 mod hint;
 mod kind;
