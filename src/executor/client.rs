@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, ErrPacket, Framer, OkPacket, PacketError, StatusFlags, TextResult, encode_eof,
+    CapabilityFlags, Chaining, ErrPacket, Framer, OkPacket, PacketError, StatusFlags, TextResult, encode_eof,
     encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Client<S> {
     framer: Framer,
     capabilities: CapabilityFlags,
     traffic: Traffic,
+    /// Further results follow in the answer to this command.
+    more_results: bool,
 }
 
 /// Bytes exchanged with a client.
@@ -69,7 +71,17 @@ impl<S: Stream> Client<S> {
     ) -> Client<S> {
         let traffic = Traffic { from_client: received.len() as u64, to_client: 0 };
         let framer = Framer::new(packet_bytes_max);
-        Client { stream, received, out: Vec::new(), framer, capabilities, traffic }
+        Client { stream, received, out: Vec::new(), framer, capabilities, traffic, more_results: false }
+    }
+
+    /// Says whether results of further statements of the same packet follow that of the running one. What servers answer is
+    /// changed accordingly; the proxy's own replies carry the status flags that they are given.
+    pub(crate) fn announce_more(&mut self, more: bool) {
+        self.more_results = more;
+    }
+
+    pub(crate) fn has_announced_more(&self) -> bool {
+        self.more_results
     }
 
     pub(crate) fn deprecate_eof(&self) -> bool {
@@ -127,6 +139,11 @@ impl<S: Stream> Client<S> {
         }
         self.traffic.to_client += packets.len() as u64;
         self.stream.write_all(packets).await
+    }
+
+    /// What a response whose first packet has the number `first` must become to be the next part of the answer.
+    pub(super) fn chaining(&self, first: u8) -> Chaining {
+        Chaining { shift: self.framer.sequence().wrapping_sub(first), more: self.more_results }
     }
 
     /// So many packets of the response were forwarded: the proxy's own packets are numbered after them.

@@ -2,13 +2,14 @@
 //! other sessions but the parts that `app` hands it.
 //!
 //! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
-//! * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
+//! * `chain` — the statements of one packet. * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
 //!   connections before and after it. * `held` — those that a session keeps, and why.
 //! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics` — what the proxy answers.
 //! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
 
 mod assign;
 mod begin;
+mod chain;
 mod diagnostics;
 mod execute;
 mod handshake;

@@ -165,9 +165,7 @@ impl Registration {
         &self.entry.alarm
     }
 
-    /// A KILL QUERY from before is forgotten: it meant another statement.
     pub(crate) fn begin_statement(&self, text: &Bytes, context: &sql::Context, since: Instant) {
-        self.entry.alarm.lower(Call::EndStatement);
         let running = Running { text: text.clone(), context: *context, since };
         *self.entry.running.lock() = Some(running);
     }

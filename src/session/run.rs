@@ -57,6 +57,8 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
+    /// Several statements may come in one packet.
+    pub(super) multi_statements: bool,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -198,6 +200,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             found_rows: login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
         };
+        let multi_statements = login.capabilities.contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
         let Admitted { database, chosen } = login.admitted;
         let client =
             Client::new(login.stream, login.received, settings.limits.packet_bytes_max, login.capabilities);
@@ -220,6 +223,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            multi_statements,
             pin_shown: false,
             silence,
         }
@@ -306,10 +310,7 @@ impl<S: Stream> Session<S> {
                 self.reply_ok().await
             }
             Command::Statistics => Ok(self.client.reply(Reply::Text(&self.statistics())).await?),
-            Command::SetOption(_) => {
-                let status = self.status();
-                Ok(self.client.reply(Reply::End { status }).await?)
-            }
+            Command::SetOption(option) => self.set_option(option).await,
             Command::ProcessKill(id) => {
                 let killed = self.kill_session(id);
                 self.answer(killed).await
@@ -401,6 +402,7 @@ impl<S: Stream> Session<S> {
         status.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, self.variables.autocommit());
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS, self.transaction.is_active());
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS_READONLY, self.transaction.is_read_only());
+        status.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, self.client.has_announced_more());
         status
     }
 

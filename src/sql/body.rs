@@ -41,8 +41,7 @@ enum Previous {
 const OPEN_MAX: usize = 1000;
 
 /// What a column named BEGIN stands behind.
-const BEFORE_OPERAND: [&[u8]; 8] =
-    [b"SELECT", b"BY", b"WHERE", b"AND", b"OR", b"DISTINCT", b"ON", b"HAVING"];
+const BEFORE_OPERAND: [&[u8]; 8] = [b"SELECT", b"BY", b"WHERE", b"AND", b"OR", b"DISTINCT", b"ON", b"HAVING"];
 /// Statements with semicolons inside that are not counted, and the head of a program in Oracle's syntax.
 const UNCOUNTED: [&[u8]; 5] = [b"LOOP", b"REPEAT", b"WHILE", b"AS", b"IS"];
 
@@ -161,7 +160,10 @@ mod tests {
                 "CREATE PROCEDURE p() BEGIN CASE 1 WHEN 1 THEN SELECT CASE 1 WHEN 1 THEN 2 END; END CASE; END",
                 "SELECT 2",
             ),
-            ("CREATE PROCEDURE p() BEGIN SELECT begin, end FROM t; SELECT end; SELECT t.begin; END", "SELECT 2"),
+            (
+                "CREATE PROCEDURE p() BEGIN SELECT begin, end FROM t; SELECT end; SELECT t.begin; END",
+                "SELECT 2",
+            ),
             (
                 "CREATE PROCEDURE p() BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; END; SELECT 1; END",
                 "SELECT 2",

@@ -161,7 +161,7 @@ impl Scanner<'_, '_> {
         let closed_at = u32::try_from(self.lexer.closed_at()).unwrap_or(0);
         self.out.end = self.out.end.max(closed_at);
         if token.is_symbol(b';') {
-            self.out.semicolon = Some(token.start);
+            self.out.semicolon = (!self.lexer.is_in_comment()).then_some(token.start);
             self.find_next();
         }
         self.out.kind = self.kind.kind();
@@ -179,16 +179,13 @@ impl Scanner<'_, '_> {
         })
     }
 
-    /// Behind a `;`: the next statement, unless nothing but blanks, comments and semicolons follow.
+    /// What follows the `;`; another one is what MySQL finds no statement for.
     fn find_next(&mut self) {
-        loop {
-            match self.lexer.next_token() {
-                Ok(token) if token.kind == TokenKind::End => return,
-                Ok(token) if token.is_symbol(b';') => {}
-                Ok(token) => return self.out.next = Some(token.start),
-                Err(_) => return self.out.next = u32::try_from(self.lexer.offset()).ok(),
-            }
-        }
+        self.out.next = match self.lexer.next_token() {
+            Ok(token) if token.kind == TokenKind::End => None,
+            Ok(token) => Some(token.start),
+            Err(_) => u32::try_from(self.lexer.offset()).ok(),
+        };
     }
 
     #[inline(always)]
