@@ -143,7 +143,7 @@ fn pool_status() -> PoolStatus {
     PoolStatus {
         server: ServerName::from("db1:3306"),
         user: "shop".to_owned(),
-        flavor: Flavor { found_rows: true, deprecate_eof: true },
+        flavor: Flavor { found_rows: true, deprecate_eof: true, multi_results: true },
         idle: 1,
         lent: 2,
         connecting: 0,

@@ -88,11 +88,26 @@ impl<S: Stream> Client<S> {
         self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
     }
 
+    /// What was negotiated at the login.
+    pub(crate) fn capabilities(&self) -> CapabilityFlags {
+        self.capabilities
+    }
+
     /// The next command's payload; `None` when the client closed its connection between commands. Cancel safe.
     pub(crate) async fn command(&mut self) -> Result<Option<Bytes>, CommandError> {
         if self.framer.is_between_payloads() {
             self.framer.restart();
         }
+        self.payload().await
+    }
+
+    /// What the client says in the course of a command: its number continues those of the command. Cancel safe.
+    pub(crate) async fn packet_of_exchange(&mut self) -> Result<Bytes, CommandError> {
+        let payload = self.payload().await?;
+        payload.ok_or_else(|| CommandError::Gone(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    async fn payload(&mut self) -> Result<Option<Bytes>, CommandError> {
         loop {
             if let Some(payload) = self.framer.take(&mut self.received)? {
                 return Ok(Some(payload));
@@ -158,6 +173,12 @@ impl<S: Stream> Client<S> {
         if self.out.len() >= WRITE_BATCH { self.flush().await } else { Ok(()) }
     }
 
+    /// One packet of an exchange, at once.
+    pub(crate) async fn say(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.put(payload).await?;
+        self.flush().await
+    }
+
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         self.traffic.to_client += self.out.len() as u64;
         self.stream.write_all(&self.out).await?;
@@ -182,8 +203,7 @@ impl<S: Stream> Client<S> {
                 return self.flush().await;
             }
         };
-        self.put(&payload).await?;
-        self.flush().await
+        self.say(&payload).await
     }
 
     /// EOF, or the OK packet in its place.

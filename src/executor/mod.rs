@@ -21,4 +21,4 @@ pub(crate) use everywhere::{Participant, Tally, define_everywhere, write_everywh
 pub(crate) use exchange::{Answer, ask, ask_for, prepare};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
-pub(crate) use passthrough::passthrough;
+pub(crate) use passthrough::{pass_field_list, passthrough};

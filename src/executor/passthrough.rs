@@ -18,7 +18,26 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    let mut boundary = Boundary::query(client.deprecate_eof());
+    let boundary = Boundary::query(client.deprecate_eof());
+    pass(boundary, connection, client, interrupt).await
+}
+
+/// As [`passthrough`], for COM_FIELD_LIST.
+pub(crate) async fn pass_field_list<S: super::client::Stream>(
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    let boundary = Boundary::field_list(client.deprecate_eof());
+    pass(boundary, connection, client, interrupt).await
+}
+
+async fn pass<S: super::client::Stream>(
+    mut boundary: Boundary,
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
     let mut chaining = None;
     let mut more_needed = connection.received.len() < HEADER_BYTES;
     loop {

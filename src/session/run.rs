@@ -57,6 +57,8 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
+    /// The client's connection is TLS.
+    pub(super) encrypted: bool,
     /// Several statements may come in one packet.
     pub(super) multi_statements: bool,
     /// The registry shows a pin of this session.
@@ -102,8 +104,8 @@ impl From<io::Error> for End {
 #[derive(Debug)]
 pub(super) struct Admitted {
     /// As the map spells it.
-    database: Option<String>,
-    chosen: Chosen,
+    pub(super) database: Option<String>,
+    pub(super) chosen: Chosen,
 }
 
 /// Serves one connection from the first byte to the last.
@@ -146,7 +148,7 @@ async fn silence(mut timer: Pin<&mut Sleep>, due: Instant) {
     }
 }
 
-fn login_result(error: &LoginError) -> LoginResult {
+pub(super) fn login_result(error: &LoginError) -> LoginResult {
     match error.kind() {
         Kind::Access | Kind::Routing => LoginResult::Denied,
         Kind::Limit | Kind::Shutdown => LoginResult::Limited,
@@ -164,7 +166,7 @@ pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, mut stream: TcpStream)
 }
 
 /// The last question of a login: is there room for the user, and is the database there?
-fn admit(
+pub(super) fn admit(
     shared: &Shared,
     registration: &Registration,
     user: &User,
@@ -199,8 +201,13 @@ impl<T: Stream> Session<ClientStream<T>> {
         let flavor = Flavor {
             found_rows: login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
+            // Several statements have several results: servers take the one flag for the other, too.
+            multi_results: login
+                .capabilities
+                .intersects(CapabilityFlags::CLIENT_MULTI_RESULTS | CapabilityFlags::CLIENT_MULTI_STATEMENTS),
         };
         let multi_statements = login.capabilities.contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
+        let encrypted = login.stream.is_encrypted();
         let Admitted { database, chosen } = login.admitted;
         let client =
             Client::new(login.stream, login.received, settings.limits.packet_bytes_max, login.capabilities);
@@ -223,6 +230,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            encrypted,
             multi_statements,
             pin_shown: false,
             silence,
@@ -311,10 +319,7 @@ impl<S: Stream> Session<S> {
             }
             Command::Statistics => Ok(self.client.reply(Reply::Text(&self.statistics())).await?),
             Command::SetOption(option) => self.set_option(option).await,
-            Command::ProcessKill(id) => {
-                let killed = self.kill_session(id);
-                self.answer(killed).await
-            }
+            Command::ProcessKill(id) => self.kill_session(id).await,
             Command::StmtClose(_) | Command::StmtSendLongData(_) => Ok(()),
             Command::StmtPrepare(_)
             | Command::StmtExecute(_)
@@ -323,16 +328,19 @@ impl<S: Stream> Session<S> {
                 let error = ClientError::new("SW1105", "the binary protocol is not answered");
                 self.refuse(&error).await
             }
-            Command::ChangeUser(_)
-            | Command::FieldList { .. }
-            | Command::ProcessInfo
-            | Command::Debug
-            | Command::Unknown(_) => self.refuse(&ClientError::new("SW1101", "Unknown command")).await,
+            Command::ChangeUser(body) => self.change_user(&body).await,
+            Command::FieldList { table, wildcard } => self.field_list(&table, &wildcard).await,
+            Command::ProcessInfo => self.reply_processes(false).await,
+            Command::Debug => {
+                let detail = "Access denied; you need (at least one of) the SUPER privilege(s) for this operation";
+                self.refuse(&ClientError::new("SW1502", detail)).await
+            }
+            Command::Unknown(_) => self.refuse(&ClientError::new("SW1101", "Unknown command")).await,
         }
     }
 
     /// Back to the state after the login; an open transaction is rolled back.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         for held in self.held.drain(..) {
             held.let_go();
         }
@@ -404,13 +412,5 @@ impl<S: Stream> Session<S> {
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS_READONLY, self.transaction.is_read_only());
         status.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, self.client.has_announced_more());
         status
-    }
-
-    fn statistics(&self) -> String {
-        format!(
-            "Sessions: {}  Map version: {}",
-            self.shared.registry.len(),
-            self.shared.topology.load().version
-        )
     }
 }

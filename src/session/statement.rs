@@ -1,7 +1,7 @@
 //! The path of one statement: scan, plan, route, execute, account. The only place that knows all of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -34,13 +34,13 @@ impl<S: Stream> Session<S> {
         let result = match scanned {
             Ok(()) => {
                 self.registration.begin_statement(text, self.variables.context(), started);
-                let result = self.dispatch(text, statement).await;
-                self.registration.end_statement(self.transaction.shard());
-                result
+                self.dispatch(text, statement).await
             }
             Err(error) => self.refuse(&scan_refusal(&error)).await,
         };
-        self.account(text, statement, started);
+        let ended = Instant::now();
+        self.registration.end_statement(self.transaction.shard(), ended);
+        self.account(text, statement, ended.saturating_duration_since(started));
         result
     }
 
@@ -246,8 +246,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Metrics and the slow-statement log.
-    fn account(&self, text: &[u8], statement: &sql::Statement, started: Instant) {
-        let elapsed = started.elapsed();
+    fn account(&self, text: &[u8], statement: &sql::Statement, elapsed: Duration) {
         self.shared.metrics.statement(statement.kind, self.account.route, self.account.result, elapsed);
         let settings = &self.settings;
         let slow = settings.log.slow_statement;

@@ -7,6 +7,11 @@ use crate::support::{
 };
 use shardway::internal::local::Installed;
 
+const INIT_DB: u8 = 0x02;
+const FIELD_LIST: u8 = 0x04;
+const PING: u8 = 0x0e;
+const RESET_CONNECTION: u8 = 0x1f;
+
 /// Both sides, with the same tables.
 struct Sides {
     database: Database,
@@ -160,6 +165,77 @@ async fn a_second_statement_needs_leave() {
             pair.query("SELECT 1; SELECT 2").await;
             pair.same(0x1b, &[2, 0]).await;
             pair.query("SELECT 1").await;
+            pair.agree();
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_of_their_own_are_answered_as_by_one_server() {
+    for program in flavors() {
+        let sides = Sides::open(&program).await;
+        for eof in [0, DEPRECATE_EOF] {
+            let mut pair = sides.pair(MULTI_STATEMENTS | MULTI_RESULTS | eof).await;
+            for fields in [&b"t\0"[..], b"t\0i%", b"t\0nothing", b"no_such_table\0"] {
+                pair.same(FIELD_LIST, fields).await;
+            }
+            // Not known to any server.
+            for code in [0, 5, 0x0b, 0x0f, 0x10, 0x13, 0x14, 0x1d, 0x21, 0x7f, 0xff] {
+                pair.same(code, b"").await;
+                pair.same(PING, b"").await;
+            }
+            pair.same(INIT_DB, b"information_schema").await;
+            pair.same(INIT_DB, b"no_such_database").await;
+            pair.query("SELECT DATABASE()").await;
+            pair.same(INIT_DB, sides.database.name.as_bytes()).await;
+            for sql in ["KILL 4000000000", "KILL QUERY 4000000000", "KILL QUERY CONNECTION_ID()", "SELECT 1"] {
+                pair.query(sql).await;
+            }
+            pair.query("SET @a = 1, sql_mode = 'ANSI'; INSERT INTO t (n) VALUES (1); BEGIN; DELETE FROM t").await;
+            pair.same(RESET_CONNECTION, b"").await;
+            for sql in ["SELECT @a, @@sql_mode, DATABASE()", "SELECT LAST_INSERT_ID()", "SELECT COUNT(*) FROM t"] {
+                pair.query(sql).await;
+            }
+            pair.agree();
+            pair.same(3, b"KILL CONNECTION_ID()").await;
+            assert!(pair.plain.packet().await.is_none() && pair.proxy.packet().await.is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn results_of_procedures_are_those_of_one_server() {
+    for program in flavors() {
+        let sides = Sides::open(&program).await;
+        for eof in [0, DEPRECATE_EOF] {
+            let mut pair = sides.pair(MULTI_STATEMENTS | MULTI_RESULTS | eof).await;
+            for sql in [
+                "DROP PROCEDURE IF EXISTS p; DROP PROCEDURE IF EXISTS q; DROP PROCEDURE IF EXISTS r; DROP PROCEDURE IF EXISTS s",
+                "CREATE PROCEDURE p(IN a INT, OUT b INT, INOUT c VARCHAR(9)) BEGIN \
+                 SELECT a, c; SELECT n FROM t WHERE id < 0; SET b = a + 1; SET c = CONCAT(c, 'x'); END; \
+                 CREATE PROCEDURE q() BEGIN SELECT 1; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; SELECT 2; END; \
+                 CREATE PROCEDURE r() INSERT INTO t (n) VALUES (5), (6); \
+                 CREATE PROCEDURE s() BEGIN START TRANSACTION; DELETE FROM t; SELECT COUNT(*) FROM t; END",
+                "TRUNCATE t",
+                "SET @c = 'c'; CALL p(4, @b, @c); SELECT @b, @c",
+                "CALL p(4, @b, @c)",
+                "CALL q(); SELECT 3",
+                "CALL r(); SELECT n FROM t; SELECT ROW_COUNT()",
+                "CALL s(); SELECT COUNT(*) FROM t; ROLLBACK; SELECT COUNT(*) FROM t",
+                "CALL s()",
+                "ROLLBACK",
+                "SELECT COUNT(*) FROM t",
+                "CALL no_such_procedure()",
+                "CALL p(1)",
+            ] {
+                pair.query(sql).await;
+            }
+            pair.agree();
+            // Without the flag for several results.
+            let mut pair = sides.pair(eof).await;
+            for sql in ["CALL p(4, @b, @c)", "CALL r()", "SELECT COUNT(*) FROM t"] {
+                pair.query(sql).await;
+            }
             pair.agree();
         }
     }

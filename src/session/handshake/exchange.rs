@@ -47,6 +47,24 @@ impl Applicant {
     }
 }
 
+/// Who is on the other side of an authentication: a client before its login, or one that changes its user.
+pub(super) trait Peer: Send {
+    /// Sends one payload under the next number.
+    fn send(&mut self, payload: &[u8]) -> impl Future<Output = Result<(), LoginError>> + Send;
+
+    fn packet(&mut self) -> impl Future<Output = Result<Bytes, LoginError>> + Send;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer for Link<S> {
+    async fn send(&mut self, payload: &[u8]) -> Result<(), LoginError> {
+        Link::send(self, payload).await
+    }
+
+    async fn packet(&mut self) -> Result<Bytes, LoginError> {
+        Link::packet(self).await
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn new(stream: S) -> Link<S> {
         Link {
@@ -155,12 +173,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let candidate = gate.candidate(rules, &request.user);
-    let denied = |used_password| LoginError::Denied {
-        user: applicant.name.clone(),
-        peer: applicant.peer,
-        used_password,
-    };
-    let (mut auth, mut step) = ServerAuth::start(ServerAuthStart {
+    let begun = ServerAuth::start(ServerAuthStart {
         secret: candidate.secret,
         preferred: candidate.preferred,
         fast: candidate.fast,
@@ -169,24 +182,41 @@ where
         response: &request.auth_response,
         encrypted: link.stream.is_encrypted(),
     });
+    converse(link, gate, begun, candidate.user, applicant).await
+}
+
+/// Carries the messages to and fro until the applicant is accepted or denied. `user` is whom the name belongs to, if anybody.
+pub(super) async fn converse<P: Peer>(
+    peer: &mut P,
+    gate: &Gate,
+    begun: (ServerAuth, ServerStep),
+    user: Option<Arc<User>>,
+    applicant: &Applicant,
+) -> Result<Arc<User>, LoginError> {
+    let denied = |used_password| LoginError::Denied {
+        user: applicant.name.clone(),
+        peer: applicant.peer,
+        used_password,
+    };
+    let (mut auth, mut step) = begun;
     loop {
         step = match step {
             ServerStep::Send(payload) => {
-                link.send(&payload).await?;
-                auth.receive(&link.packet().await?)?
+                peer.send(&payload).await?;
+                auth.receive(&peer.packet().await?)?
             }
             ServerStep::SendKey => {
-                link.send(&ServerAuth::public_key(gate.public_key_pem())).await?;
-                auth.receive(&link.packet().await?)?
+                peer.send(&ServerAuth::public_key(gate.public_key_pem())).await?;
+                auth.receive(&peer.packet().await?)?
             }
             ServerStep::Check(check) => auth.checked(gate.check(check).await?),
             ServerStep::Accept { first, remember } => {
-                let user = candidate.user.ok_or_else(|| denied(true))?;
+                let user = user.ok_or_else(|| denied(true))?;
                 if let Some(fast) = remember {
                     gate.learn(&user, fast);
                 }
                 if let Some(first) = first {
-                    link.send(&first).await?;
+                    peer.send(&first).await?;
                 }
                 return Ok(user);
             }
@@ -211,10 +241,10 @@ pub(super) fn check_database(user: &User, database: &str, applicant: &Applicant)
     }
 }
 
-fn texts(attributes: &Attributes) -> Vec<(String, String)> {
+pub(super) fn texts(attributes: &Attributes) -> Vec<(String, String)> {
     attributes.iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

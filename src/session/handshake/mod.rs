@@ -3,8 +3,10 @@
 //!
 //! An unknown user goes through the exchange of an existing one, so that neither messages nor time tell who exists.
 //!
-//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `stream` — plain or TLS. * `error`.
+//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `change` — COM_CHANGE_USER. * `stream` — plain or TLS.
+//! * `error`.
 
+mod change;
 mod error;
 mod exchange;
 mod gate;
@@ -26,6 +28,7 @@ use crate::wire::{
 
 use exchange::{Applicant, Link};
 
+pub(super) use change::{Changing, change_user};
 pub(crate) use error::LoginError;
 pub(crate) use gate::{Gate, GateError, GateRules};
 pub(crate) use stream::ClientStream;
