@@ -29,10 +29,8 @@ impl<S: Stream> Session<S> {
 
     /// Where SHOW COLUMNS would go.
     async fn shard_of_table(&mut self, table: &[u8], topology: &Topology) -> Result<ShardId, ClientError> {
-        let name: Vec<u8> = table
-            .iter()
-            .flat_map(|&byte| if byte == b'`' { vec![b'`', b'`'] } else { vec![byte] })
-            .collect();
+        let name: Vec<u8> =
+            table.iter().flat_map(|&byte| if byte == b'`' { vec![b'`', b'`'] } else { vec![byte] }).collect();
         let text = [&b"SHOW COLUMNS FROM `"[..], &name, b"`"].concat();
         let mut statement = sql::Statement::default();
         let unread = |reason: String| ClientError::new("SW1201", format!("the name of a table: {reason}"));
@@ -43,7 +41,9 @@ impl<S: Stream> Session<S> {
         let any = topology.shards.get(self.registration.id() as usize % shards).map(|shard| shard.id);
         match self.route(&plan, &text, &statement, topology).await?.part {
             Part::One(shard) => Ok(shard),
-            Part::Any | Part::Nowhere => any.ok_or_else(|| ClientError::new("SW1211", "the map has no shards")),
+            Part::Any | Part::Nowhere => {
+                any.ok_or_else(|| ClientError::new("SW1211", "the map has no shards"))
+            }
             Part::Many(targets) => {
                 let detail = format!("the columns of a table on {} shards", targets.len());
                 Err(ClientError::new("SW1202", detail))

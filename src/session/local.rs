@@ -183,9 +183,10 @@ impl<S: Stream> Session<S> {
             Ok(sql::Verb::Kill { query_only, target: KillTarget::Own }) => {
                 return self.kill(self.registration.id(), query_only).await;
             }
-            Ok(sql::Verb::Kill { target: KillTarget::User, .. }) => {
-                ClientError::new("SW1215", "KILL USER; kill sessions by their ids (SHOW PROCESSLIST lists them)")
-            }
+            Ok(sql::Verb::Kill { target: KillTarget::User, .. }) => ClientError::new(
+                "SW1215",
+                "KILL USER; kill sessions by their ids (SHOW PROCESSLIST lists them)",
+            ),
             _ => ClientError::new("SW1201", "KILL takes the id of a session (SHOW PROCESSLIST lists them)"),
         };
         self.refuse(&error).await
@@ -202,7 +203,11 @@ impl<S: Stream> Session<S> {
         // The statement that is killed is this one.
         if id == self.registration.id() {
             let interrupted = ClientError::new("SW1506", "Query execution was interrupted");
-            return if query_only { self.refuse(&interrupted).await } else { Err(End::Dismissed(interrupted)) };
+            return if query_only {
+                self.refuse(&interrupted).await
+            } else {
+                Err(End::Dismissed(interrupted))
+            };
         }
         if query_only {
             self.shared.registry.kill_statement(id);

@@ -36,7 +36,8 @@ pub(crate) struct Process {
 impl<S: Stream> Session<S> {
     /// Whether the statement is SHOW [FULL] PROCESSLIST of the proxy: where a shard is chosen, its server is meant.
     pub(super) fn asks_for_processes(&self, text: &[u8], statement: &sql::Statement) -> Option<bool> {
-        let chosen = statement.hint.as_ref().is_some_and(|hint| hint.shard.is_some()) || self.chosen.shard.is_some();
+        let chosen =
+            statement.hint.as_ref().is_some_and(|hint| hint.shard.is_some()) || self.chosen.shard.is_some();
         if chosen {
             return None;
         }

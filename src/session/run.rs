@@ -24,7 +24,7 @@ use crate::config::{Settings, User};
 use crate::error::{Classify, ClientError, Kind};
 use crate::executor::{Call, Client, CommandError, Failure, Reply, Stream};
 use crate::router::WeightCache;
-use crate::sql;
+use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
 use crate::wire::{CapabilityFlags, Command};
@@ -32,6 +32,9 @@ use crate::wire::{OkPacket, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
+
+/// MariaDB says so in its status flags; MySQL does not.
+const STATUS_ANSI_QUOTES: u16 = 0x8000;
 
 /// How long the proxy tries to tell a client why it is disconnected.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -332,7 +335,8 @@ impl<S: Stream> Session<S> {
             Command::FieldList { table, wildcard } => self.field_list(&table, &wildcard).await,
             Command::ProcessInfo => self.reply_processes(false).await,
             Command::Debug => {
-                let detail = "Access denied; you need (at least one of) the SUPER privilege(s) for this operation";
+                let detail =
+                    "Access denied; you need (at least one of) the SUPER privilege(s) for this operation";
                 self.refuse(&ClientError::new("SW1502", detail)).await
             }
             Command::Unknown(_) => self.refuse(&ClientError::new("SW1101", "Unknown command")).await,
@@ -411,6 +415,11 @@ impl<S: Stream> Session<S> {
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS, self.transaction.is_active());
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS_READONLY, self.transaction.is_read_only());
         status.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, self.client.has_announced_more());
+        let Context { mode, flavor, .. } = self.variables.context();
+        status.set(StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES, mode.no_backslash_escapes);
+        if mode.ansi_quotes && *flavor == sql::Flavor::MariaDb {
+            status |= StatusFlags::from_bits_retain(STATUS_ANSI_QUOTES);
+        }
         status
     }
 }

@@ -330,7 +330,9 @@ impl Reader<'_> {
         let target = match token.word() {
             Word::User => KillTarget::User,
             Word::ConnectionId
-                if self.cursor.eat_symbol(b'(') && self.cursor.eat_symbol(b')') && self.cursor.is_at_end() =>
+                if self.cursor.eat_symbol(b'(')
+                    && self.cursor.eat_symbol(b')')
+                    && self.cursor.is_at_end() =>
             {
                 KillTarget::Own
             }

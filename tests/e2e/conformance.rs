@@ -9,7 +9,6 @@ use shardway::internal::local::Installed;
 
 const INIT_DB: u8 = 0x02;
 const FIELD_LIST: u8 = 0x04;
-const PING: u8 = 0x0e;
 const RESET_CONNECTION: u8 = 0x1f;
 
 /// Both sides, with the same tables.
@@ -180,20 +179,25 @@ async fn commands_of_their_own_are_answered_as_by_one_server() {
                 pair.same(FIELD_LIST, fields).await;
             }
             // Not known to any server.
-            for code in [0, 5, 0x0b, 0x0f, 0x10, 0x13, 0x14, 0x1d, 0x21, 0x7f, 0xff] {
+            for code in [0, 5, 0x0b, 0x0f, 0x10, 0x13, 0x14, 0x1d] {
                 pair.same(code, b"").await;
-                pair.same(PING, b"").await;
             }
+            // Else MySQL counts the errors above as warnings of the next command.
+            pair.query("DO 0").await;
             pair.same(INIT_DB, b"information_schema").await;
             pair.same(INIT_DB, b"no_such_database").await;
+            pair.query("DO 0").await;
             pair.query("SELECT DATABASE()").await;
             pair.same(INIT_DB, sides.database.name.as_bytes()).await;
-            for sql in ["KILL 4000000000", "KILL QUERY 4000000000", "KILL QUERY CONNECTION_ID()", "SELECT 1"] {
+            for sql in ["KILL 4000000000", "KILL QUERY 4000000000", "KILL QUERY CONNECTION_ID()", "SELECT 1"]
+            {
                 pair.query(sql).await;
             }
-            pair.query("SET @a = 1, sql_mode = 'ANSI'; INSERT INTO t (n) VALUES (1); BEGIN; DELETE FROM t").await;
+            pair.query("SET @a = 1, sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES'; INSERT INTO t (n) VALUES (1); BEGIN; DELETE FROM t").await;
             pair.same(RESET_CONNECTION, b"").await;
-            for sql in ["SELECT @a, @@sql_mode, DATABASE()", "SELECT LAST_INSERT_ID()", "SELECT COUNT(*) FROM t"] {
+            for sql in
+                ["SELECT @a, @@sql_mode, DATABASE()", "SELECT LAST_INSERT_ID()", "SELECT COUNT(*) FROM t"]
+            {
                 pair.query(sql).await;
             }
             pair.agree();
