@@ -32,10 +32,12 @@ pub(crate) struct Flavor {
     pub(crate) found_rows: bool,
     /// CLIENT_DEPRECATE_EOF changes how results end.
     pub(crate) deprecate_eof: bool,
+    /// Without CLIENT_MULTI_RESULTS a procedure that gives rows is refused.
+    pub(crate) multi_results: bool,
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// MULTI_RESULTS, PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS and DEPRECATE_EOF by
+/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS, DEPRECATE_EOF and MULTI_RESULTS by
 /// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
