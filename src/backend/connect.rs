@@ -31,6 +31,10 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// Keepalive probes silence only. Of a host that vanished with bytes of ours under way the system would tell us when it has
+/// sent them again for a quarter of an hour.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
 /// Packets of a login are short; keys and certificates' names fit many times.
 const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
 
@@ -54,7 +58,7 @@ impl Connector {
         Connector { tls: TlsSettings::new() }
     }
 
-    /// Resolves, connects (TCP_NODELAY, keepalive), negotiates TLS by the server's mode, authenticates with mysql_native_password or
+    /// Resolves, connects (TCP_NODELAY, keepalive, user timeout), negotiates TLS by the server's mode, authenticates with mysql_native_password or
     /// caching_sha2_password (fast, full over TLS, full by RSA), collation utf8mb4 in the handshake, within `limit`.
     pub(crate) async fn open(
         &self,
@@ -173,7 +177,9 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 /// A connection that is not logged in yet.
@@ -251,5 +257,20 @@ impl Link {
 
     pub(super) fn unreachable(&self, cause: String) -> BackendError {
         BackendError::Unreachable { server: self.server.clone(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_vanishes_with_bytes_under_way_is_noticed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server =
+            Server { name: "s".into(), host: "127.0.0.1".into(), port, tls: ServerTlsMode::Disabled };
+        let stream = dial(&server, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
     }
 }
