@@ -1,6 +1,7 @@
 //! From a server's name to an authenticated connection: resolve (every time: a fail-over of RDS moves DNS), connect,
 //! TLS, login. Nothing of a statement was sent when this fails, so every failure may be tried again.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -140,8 +141,15 @@ impl Connector {
         if !early.is_empty() {
             return Err(failed("bytes before the handshake".to_owned()));
         }
-        let tls =
-            TlsConnector::from(config).connect(name, tcp).await.map_err(|error| failed(error.to_string()))?;
+        // What rustls itself says, it says as `InvalidData`, and saying it again does not change it. All else is the
+        // network's or a restarting server's doing.
+        let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => failed(error.to_string()),
+            _ => BackendError::Unreachable {
+                server: server.name.clone(),
+                cause: format!("the connection ended during the TLS handshake: {error}"),
+            },
+        })?;
         let mut link = Link::new(Stream::Tls(Box::new(tls)), link.server);
         *link.framer.sequence_mut() = sequence;
         Ok(link)
@@ -263,14 +271,50 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{SCRAMBLE_BYTES, StatusFlags};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn server(port: u16, tls: ServerTlsMode) -> Server {
+        Server { name: "s".into(), host: "127.0.0.1".into(), port, tls }
+    }
+
+    /// A server that is restarted while clients connect.
+    #[tokio::test]
+    async fn a_connection_that_ends_within_the_tls_handshake_may_be_tried_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = server(listener.local_addr().unwrap().port(), ServerTlsMode::Required);
+        let greeting = Greeting {
+            version: "8.4.6".into(),
+            thread_id: 1,
+            scramble: [b'a'; SCRAMBLE_BYTES],
+            capabilities: CapabilityFlags::all(),
+            collation: 45,
+            status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
+            plugin: "mysql_native_password".into(),
+        };
+        let restarting = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut out = Vec::new();
+            encode_packet(&greeting.encode(), &mut 0, &mut out);
+            stream.write_all(&out).await.unwrap();
+            // The request for TLS and the beginning of its handshake.
+            let mut space = [0; 64];
+            stream.read_exact(&mut space).await.unwrap();
+        };
+        let credential = Credential { user: "app".into(), password: String::new() };
+        let connector = Connector::new();
+        let (opened, ()) =
+            tokio::join!(connector.open(&server, &credential, Flavor::default(), LIMIT), restarting);
+        let error = opened.unwrap_err();
+        assert!(matches!(error, BackendError::Unreachable { .. }), "{error}");
+    }
 
     #[tokio::test]
     async fn a_server_that_vanishes_with_bytes_under_way_is_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server =
-            Server { name: "s".into(), host: "127.0.0.1".into(), port, tls: ServerTlsMode::Disabled };
-        let stream = dial(&server, Duration::from_secs(20)).await.unwrap();
+        let server = server(listener.local_addr().unwrap().port(), ServerTlsMode::Disabled);
+        let stream = dial(&server, LIMIT).await.unwrap();
         assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
     }
 }
