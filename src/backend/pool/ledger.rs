@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::state::{Fit, SessionState};
 use super::spread::Spread;
 
-/// How many idle connections are looked at for the best fit; keeps the lock short.
+/// How many idle connections are looked at for the best fit, once one was found that fits at all; keeps the lock short.
 const FIT_SCAN_MAX: usize = 32;
 /// The pause after a first failed connect; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -218,7 +218,10 @@ impl<C: Place, W> Ledger<C, W> {
     pub(crate) fn take(&mut self, lane: LaneId, wanted: &SessionState, now: Instant) -> Option<Held<C>> {
         let lane = &mut self.lanes[lane];
         let mut best: Option<(Fit, usize)> = None;
-        for (index, held) in lane.idle.iter().enumerate().rev().take(FIT_SCAN_MAX) {
+        for (looked_at, (index, held)) in lane.idle.iter().enumerate().rev().enumerate() {
+            if looked_at >= FIT_SCAN_MAX && best.is_some() {
+                break;
+            }
             if held.expired(now) {
                 continue;
             }
@@ -463,13 +466,16 @@ impl<C: Place, W> Ledger<C, W> {
     }
 
     /// Whether the place of a free connection of lane `id` goes to a waiter of another lane although lane `id` has waiters:
-    /// the server has no more places, and a lane without any connection must not starve.
+    /// the server has no more places, the other waits for longer, and its lane has less than lane `id` keeps. So lanes that
+    /// want more than there is end with equal shares, and none starves.
     fn owed_elsewhere(&self, id: LaneId, now: Instant) -> bool {
         let Some(own) = self.lanes[id].waiters.front() else { return false };
+        let kept = self.lanes[id].size();
         self.total >= self.limits.server_connections_max
             && self.lanes.iter().enumerate().any(|(other, lane)| {
                 let older = lane.waiters.front().is_some_and(|first| first.ticket < own.ticket);
-                older && lane.size() == 0 && self.may_open(other, now)
+                let poorer = lane.size() == 0 || lane.size() < kept.min(self.limits.connections_max);
+                older && poorer && lane.wants_connect() && self.may_open(other, now)
             })
     }
 
@@ -486,7 +492,7 @@ impl<C: Place, W> Ledger<C, W> {
             .collect();
         order.sort_unstable();
         for (_, id) in order {
-            while self.lanes[id].waiters.len() > self.lanes[id].connecting + self.lanes[id].resetting {
+            while self.lanes[id].wants_connect() {
                 let full = self.lanes[id].size() >= self.limits.connections_max;
                 if full && self.lanes[id].idle.is_empty() {
                     break;
@@ -612,6 +618,11 @@ impl<C: Place, W> Lane<C, W> {
     /// Idle ones and those that will be.
     fn at_rest(&self) -> usize {
         self.idle.len() + self.connecting + self.checking + self.resetting
+    }
+
+    /// More wait than connections are about to come.
+    fn wants_connect(&self) -> bool {
+        self.waiters.len() > self.connecting + self.resetting
     }
 
     fn is_unused(&self) -> bool {

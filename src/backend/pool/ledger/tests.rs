@@ -147,6 +147,12 @@ impl World {
         }
     }
 
+    fn connect_ends_all(&mut self) {
+        while !self.connects.is_empty() {
+            self.connect_ends(0, true);
+        }
+    }
+
     /// Carries out what a statement did to the connection and gives it back.
     fn give_back(&mut self, index: usize, state: SessionState) {
         let (lane, mut held) = self.lent.swap_remove(index);
@@ -395,6 +401,45 @@ fn a_lane_without_connections_is_not_starved_by_a_busy_one() {
     world.give_back(0, plain.clone());
     assert_eq!(world.closed, [CloseReason::Surplus]);
     assert_eq!(world.connects, [1]);
+}
+
+/// One long report must not be all that a lane ever gets while another one fills the server.
+#[test]
+fn lanes_that_want_more_than_there_is_get_equal_shares() {
+    let limits = Limits { server_connections_max: 5, waiters_max: 100, ..LIMITS };
+    let mut world = World::new(limits, 2);
+    let plain = wanted(None, &[]);
+    // Lane 0 fills the server but for one long report of lane 1; then both want more.
+    for lane in [0, 0, 0, 0, 0, 1, 1, 1, 1] {
+        world.ask(lane, &plain);
+    }
+    world.connect_ends_all();
+    let shares = |world: &World| [0, 1].map(|lane| world.ledger.count(lane).lent);
+    assert_eq!(shares(&world), [4, 1]);
+    for _ in 0..20 {
+        world.ask(0, &plain);
+        let of_busy_lane = world.lent.iter().position(|(lane, _)| *lane == 0).unwrap();
+        world.give_back(of_busy_lane, plain.clone());
+        world.connect_ends_all();
+    }
+    assert_eq!(shares(&world), [3, 2]);
+}
+
+#[test]
+fn a_connection_that_fits_is_found_behind_many_that_do_not() {
+    let limits = Limits { connections_max: 100, server_connections_max: 100, ..LIMITS };
+    let mut world = World::new(limits, 1);
+    let (shop, plain) = (wanted(Some("shop"), &[]), wanted(None, &[]));
+    for _ in 0..FIT_SCAN_MAX + 2 {
+        world.ask(0, &shop);
+        world.connect_ends_all();
+    }
+    for number in 0..FIT_SCAN_MAX + 2 {
+        world.now += Duration::from_millis(1);
+        world.give_back(0, if number == 0 { plain.clone() } else { shop.clone() });
+    }
+    world.ask(0, &plain);
+    assert_eq!((world.lent.len(), world.connects.len()), (1, 0));
 }
 
 #[test]
