@@ -68,10 +68,26 @@ impl Connector {
         flavor: Flavor,
         limit: Duration,
     ) -> Result<Connection, BackendError> {
-        match timeout(limit, self.open_unbounded(server, credential, flavor, limit)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(BackendError::ConnectTimeout { server: server.name.clone(), waited: limit }),
-        }
+        let opening = async {
+            let tcp = dial(server, limit).await?;
+            self.log_in_over(tcp, server, credential, flavor).await
+        };
+        in_time(server, limit, opening).await
+    }
+
+    /// As [`Connector::open`], to an address that the server's name once had.
+    pub(super) async fn open_at(
+        &self,
+        peer: SocketAddr,
+        server: &Server,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<Connection, BackendError> {
+        let opening = async {
+            let tcp = dial_address(server, peer, limit).await?;
+            self.log_in_over(tcp, server, credential, Flavor::default()).await
+        };
+        in_time(server, limit, opening).await
     }
 
     /// CA bundles are read again at the next connect.
@@ -79,14 +95,13 @@ impl Connector {
         self.tls.forget();
     }
 
-    async fn open_unbounded(
+    async fn log_in_over(
         &self,
+        (tcp, peer): (TcpStream, SocketAddr),
         server: &Server,
         credential: &Credential,
         flavor: Flavor,
-        limit: Duration,
     ) -> Result<Connection, BackendError> {
-        let tcp = dial(server, limit).await?;
         let mut link = Link::new(Stream::Tcp(tcp), server.name.clone());
         let greeting = link.greeting(credential).await?;
         let encrypt = self.decide_tls(server, &greeting)?;
@@ -105,7 +120,7 @@ impl Connector {
             link = self.encrypt(link, server, capabilities).await?;
         }
         log_in(&mut link, &greeting, credential, capabilities, channel).await?;
-        Ok(Connection::new(link.stream, link.server, greeting, capabilities, link.received))
+        Ok(Connection::new(link.stream, (link.server, peer), greeting, capabilities, link.received))
     }
 
     fn decide_tls(&self, server: &Server, greeting: &Greeting) -> Result<bool, BackendError> {
@@ -156,8 +171,19 @@ impl Connector {
     }
 }
 
+async fn in_time(
+    server: &Server,
+    limit: Duration,
+    opening: impl Future<Output = Result<Connection, BackendError>>,
+) -> Result<Connection, BackendError> {
+    match timeout(limit, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(BackendError::ConnectTimeout { server: server.name.clone(), waited: limit }),
+    }
+}
+
 /// Tries the addresses of the host in the resolver's order; each gets its share of the time.
-async fn dial(server: &Server, limit: Duration) -> Result<TcpStream, BackendError> {
+async fn dial(server: &Server, limit: Duration) -> Result<(TcpStream, SocketAddr), BackendError> {
     let unreachable = |cause: String| BackendError::Unreachable { server: server.name.clone(), cause };
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
         .await
@@ -165,18 +191,29 @@ async fn dial(server: &Server, limit: Duration) -> Result<TcpStream, BackendErro
         .take(ADDRESSES_MAX)
         .collect();
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-    let mut cause = format!("the name {:?} has no address", server.host);
+    let mut last = unreachable(format!("the name {:?} has no address", server.host));
     for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                set_options(&stream).map_err(|error| unreachable(format!("{address}: {error}")))?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => cause = format!("{address}: {error}"),
-            Err(_) => cause = format!("{address}: no answer within {share:?}"),
+        match dial_address(server, address, share).await {
+            Ok(dialled) => return Ok(dialled),
+            Err(error) => last = error,
         }
     }
-    Err(unreachable(cause))
+    Err(last)
+}
+
+async fn dial_address(
+    server: &Server,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), BackendError> {
+    let unreachable =
+        |cause: String| BackendError::Unreachable { server: server.name.clone(), cause: format!("{address}: {cause}") };
+    let connected = timeout(limit, TcpStream::connect(address)).await;
+    let stream = connected
+        .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
+        .map_err(|error| unreachable(error.to_string()))?;
+    set_options(&stream).map_err(|error| unreachable(error.to_string()))?;
+    Ok((stream, address))
 }
 
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {
@@ -314,7 +351,7 @@ mod tests {
     async fn a_server_that_vanishes_with_bytes_under_way_is_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = server(listener.local_addr().unwrap().port(), ServerTlsMode::Disabled);
-        let stream = dial(&server, LIMIT).await.unwrap();
+        let (stream, _) = dial(&server, LIMIT).await.unwrap();
         assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
     }
 }

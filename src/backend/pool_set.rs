@@ -8,9 +8,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkout::Lease;
 use super::connect::Connector;
-use super::connection::Flavor;
+use super::connection::{Flavor, Thread};
 use super::error::BackendError;
-use super::kill::kill_query;
+use super::kill::Kills;
 use super::metrics::{PoolMetrics, register_gauges};
 use super::pool::{Begun, ServerPool};
 use super::state::SessionState;
@@ -27,6 +27,7 @@ pub(crate) struct PoolSet {
     pools: RwLock<HashMap<Server, Arc<ServerPool>>>,
     policy: Mutex<Policy>,
     connector: Arc<Connector>,
+    kills: Kills,
     scope: Scope,
     metrics: PoolMetrics,
 }
@@ -66,6 +67,7 @@ impl PoolSet {
             pools: RwLock::default(),
             policy: Mutex::new(Policy { settings, servers: None, closed: false }),
             connector: Arc::new(Connector::new()),
+            kills: Kills::default(),
             scope: scope.clone(),
             metrics: PoolMetrics::new(registry),
         });
@@ -100,15 +102,16 @@ impl PoolSet {
         }
     }
 
-    /// Ends the statement that runs on a connection, over a connection of its own and within the connect timeout.
+    /// Ends the statement that runs on a connection, over a connection of its own to the same address and within the connect
+    /// timeout. A few at once per server; the same thread only once.
     pub(crate) async fn kill_query(
         &self,
         server: &Server,
         credential: &Credential,
-        thread_id: u32,
+        thread: Thread,
     ) -> Result<(), BackendError> {
         let timeout = self.policy.lock().settings.connect_timeout;
-        kill_query(&self.connector, server, credential, thread_id, timeout).await
+        self.kills.kill_query(&self.connector, server, credential, thread, timeout).await
     }
 
     /// Closes the pools of servers that the topology no longer has; lent connections end when they come back.
