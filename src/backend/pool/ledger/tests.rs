@@ -56,7 +56,7 @@ impl World {
     fn new(limits: Limits, lanes: usize) -> World {
         let mut ledger = Ledger::new(limits, 1);
         for _ in 0..lanes {
-            ledger.open_lane();
+            ledger.open_lane(true);
         }
         World {
             ledger,
@@ -385,6 +385,37 @@ fn a_refused_login_fails_those_who_wait() {
     let lane = world.connects.pop().unwrap();
     world.event(|ledger, now, actions| ledger.connect_failed(lane, true, now, actions));
     assert_eq!(world.failed, [1]);
+}
+
+/// FAILED_LOGIN_ATTEMPTS locks accounts whose password is tried in vain.
+#[test]
+fn a_refused_login_is_not_tried_again_until_somebody_asks() {
+    let mut world = World::new(Limits { idle_min: 1, ..LIMITS }, 1);
+    let plain = wanted(None, &[]);
+    world.ask(0, &plain);
+    let lane = world.connects.pop().unwrap();
+    world.event(|ledger, now, actions| ledger.connect_failed(lane, true, now, actions));
+    for _ in 0..10 {
+        world.tick(Duration::from_secs(10));
+    }
+    assert_eq!(world.connects.len(), 0);
+    world.ask(0, &plain);
+    world.connect_ends(0, true);
+    world.tick(Duration::from_secs(1));
+    assert_eq!(world.connects.len(), 1, "after a login the minimum is kept again");
+}
+
+#[test]
+fn of_a_credential_of_the_past_nothing_is_kept_ready() {
+    let mut world = World::new(Limits { idle_min: 2, ..LIMITS }, 0);
+    let lane = world.ledger.open_lane(false);
+    world.ask(lane, &wanted(None, &[]));
+    world.connect_ends(0, true);
+    world.give_back(0, SessionState::default());
+    world.tick(Duration::from_secs(1));
+    assert_eq!(world.connects.len(), 0);
+    world.tick(LIMITS.idle_timeout);
+    assert_eq!((world.open.len(), world.connects.len()), (0, 0));
 }
 
 #[test]
