@@ -158,13 +158,14 @@ impl Connector {
         }
         // What rustls itself says, it says as `InvalidData`, and saying it again does not change it. All else is the
         // network's or a restarting server's doing.
-        let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => failed(error.to_string()),
-            _ => BackendError::Unreachable {
-                server: server.name.clone(),
-                cause: format!("the connection ended during the TLS handshake: {error}"),
-            },
-        })?;
+        let tls =
+            TlsConnector::from(config).connect(name, tcp).await.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => failed(error.to_string()),
+                _ => BackendError::Unreachable {
+                    server: server.name.clone(),
+                    cause: format!("the connection ended during the TLS handshake: {error}"),
+                },
+            })?;
         let mut link = Link::new(Stream::Tls(Box::new(tls)), link.server);
         *link.framer.sequence_mut() = sequence;
         Ok(link)
@@ -206,8 +207,10 @@ async fn dial_address(
     address: SocketAddr,
     limit: Duration,
 ) -> Result<(TcpStream, SocketAddr), BackendError> {
-    let unreachable =
-        |cause: String| BackendError::Unreachable { server: server.name.clone(), cause: format!("{address}: {cause}") };
+    let unreachable = |cause: String| BackendError::Unreachable {
+        server: server.name.clone(),
+        cause: format!("{address}: {cause}"),
+    };
     let connected = timeout(limit, TcpStream::connect(address)).await;
     let stream = connected
         .map_err(|_| unreachable(format!("no answer within {limit:?}")))?

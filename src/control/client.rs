@@ -1,12 +1,14 @@
 //! Short conversations with servers by mysql_async: one connection, one purpose, dropped on any error (a kept connection
 //! may belong to a server that has been demoted or is gone).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts};
 
 use super::error::ControlError;
+use crate::backend::trusted_certificates;
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
 
@@ -32,7 +34,7 @@ impl Client {
         let name = server.name.clone();
         match tokio::time::timeout(timeout, open(server, credential)).await {
             Ok(Ok(connection)) => Ok(Client { connection, server: name, timeout }),
-            Ok(Err(cause)) => Err(ControlError::Connect { server: name, cause }),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(ControlError::Timeout { server: name, what: "accept a login", waited: timeout }),
         }
     }
@@ -70,30 +72,39 @@ impl Client {
     }
 }
 
-async fn open(server: &Server, credential: &Credential) -> Result<Conn, mysql_async::Error> {
-    let encrypted = SslOpts::default();
-    let unverified =
-        || encrypted.clone().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
-    let verified = |bundle: &Option<std::path::PathBuf>| match bundle {
-        Some(bundle) => {
-            encrypted.clone().with_root_certs(vec![bundle.clone().into()]).with_disable_built_in_roots(true)
-        }
-        None => encrypted.clone(),
-    };
+async fn open(server: &Server, credential: &Credential) -> Result<Conn, ControlError> {
+    let failed = |cause| ControlError::Connect { server: server.name.clone(), cause };
     let ssl = match &server.tls {
         ServerTlsMode::Disabled => None,
-        ServerTlsMode::Preferred | ServerTlsMode::Required => Some(unverified()),
-        ServerTlsMode::VerifyCa { bundle } => Some(verified(bundle).with_danger_skip_domain_validation(true)),
-        ServerTlsMode::VerifyIdentity { bundle } => Some(verified(bundle)),
+        ServerTlsMode::Preferred | ServerTlsMode::Required => {
+            let any = SslOpts::default().with_danger_accept_invalid_certs(true);
+            Some(any.with_danger_skip_domain_validation(true))
+        }
+        ServerTlsMode::VerifyCa { bundle } => {
+            Some(verified(server, bundle).await?.with_danger_skip_domain_validation(true))
+        }
+        ServerTlsMode::VerifyIdentity { bundle } => Some(verified(server, bundle).await?),
     };
     match Conn::new(options(server, credential, ssl)).await {
         Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
             if server.tls == ServerTlsMode::Preferred =>
         {
-            Conn::new(options(server, credential, None)).await
+            Conn::new(options(server, credential, None)).await.map_err(failed)
         }
-        result => result,
+        result => result.map_err(failed),
     }
+}
+
+/// With the roots that the data plane trusts, and no others.
+async fn verified(server: &Server, bundle: &Option<PathBuf>) -> Result<SslOpts, ControlError> {
+    let bundle = bundle.clone();
+    // Reads a file and parses a hundred certificates: milliseconds.
+    let read = tokio::task::spawn_blocking(move || trusted_certificates(bundle.as_deref())).await;
+    let certificates = read
+        .unwrap_or_else(|error| Err(error.to_string()))
+        .map_err(|cause| ControlError::Roots { server: server.name.clone(), cause })?;
+    let roots = certificates.into_iter().map(|certificate| certificate.to_vec().into()).collect();
+    Ok(SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(true))
 }
 
 fn options(server: &Server, credential: &Credential, ssl: Option<SslOpts>) -> Opts {

@@ -8,6 +8,8 @@ use crate::topology::ServerName;
 pub(crate) enum ControlError {
     #[error("cannot connect to {server}: {}", plain(.cause))]
     Connect { server: ServerName, cause: mysql_async::Error },
+    #[error("cannot verify the certificate of {server}: {cause}")]
+    Roots { server: ServerName, cause: String },
     #[error("{server} did not {what} within {waited:?}")]
     Timeout { server: ServerName, what: &'static str, waited: Duration },
     #[error("{server} did not {what}: {}", plain(.cause))]
