@@ -103,10 +103,12 @@ impl Analysis<'_> {
             }
             SetExpr::Table(table) => {
                 let block = self.new_block(parent);
-                let mut refs = Vec::new();
-                if let Some(name) = &table.table_name {
-                    self.named_table(table.schema_name.as_deref(), name, None, names, block, &mut refs);
-                }
+                let refs = match &table.table_name {
+                    Some(name) => {
+                        self.named_table(table.schema_name.as_deref(), name, None, names, block, &[])
+                    }
+                    None => Vec::new(),
+                };
                 let mut shape = Shape { block: Some(block), refs, ..Shape::default() };
                 self.shape_of_columns(&[SelectItem::Wildcard(Default::default())], block, &mut shape);
                 shape.plain = true;
