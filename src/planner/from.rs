@@ -53,14 +53,7 @@ impl Analysis<'_> {
         left.refs
     }
 
-    fn join(
-        &mut self,
-        join: &Join,
-        names: &Names<'_>,
-        block: BlockId,
-        within: &[JoinId],
-        left: &mut Left,
-    ) {
+    fn join(&mut self, join: &Join, names: &Names<'_>, block: BlockId, within: &[JoinId], left: &mut Left) {
         let (constraint, outer) = match &join.join_operator {
             JoinOperator::Join(constraint)
             | JoinOperator::Inner(constraint)
