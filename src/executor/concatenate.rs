@@ -16,9 +16,9 @@ use crate::backend::Connection;
 use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof, query_packet};
 
 /// One shard's result, up to its first row.
-struct Head {
+pub(super) struct Head {
     /// The column count and the definitions, whole packets' payloads.
-    columns: Vec<bytes::Bytes>,
+    pub(super) columns: Vec<bytes::Bytes>,
 }
 
 /// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
@@ -63,19 +63,12 @@ pub(crate) async fn concatenate<S: Stream>(
     for participant in participants.iter_mut() {
         rows(participant, client, interrupt, &mut outcome).await?;
     }
-    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
-    let end = client.end_of_rows(status, outcome.warnings);
-    put(client, &end, interrupt).await?;
-    tokio::select! {
-        biased;
-        flushed = client.flush() => flushed.map_err(Failure::ClientGone)?,
-        _ = interrupt.alarm.wait(&[Call::EndSession]) => return Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
-    }
+    end(client, session_status, &outcome, interrupt).await?;
     Ok(outcome)
 }
 
 /// Reads the column definitions, or the ERR packet that came instead.
-async fn head<S: Stream>(
+pub(super) async fn head<S: Stream>(
     connection: &mut Connection,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
@@ -114,29 +107,60 @@ async fn rows<S: Stream>(
     interrupt: &Interrupt<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
+    while let Next::Row(row) = next_row(participant, client, interrupt, outcome).await? {
+        outcome.rows += 1;
+        put(client, &row, interrupt).await?;
+    }
+    Ok(())
+}
+
+/// What comes after a row.
+pub(super) enum Next {
+    Row(bytes::Bytes),
+    End,
+}
+
+/// Reads one row, or the end of them, which is added to `outcome`.
+pub(super) async fn next_row<S: Stream>(
+    participant: &mut Participant<'_>,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+    outcome: &mut Outcome,
+) -> Result<Next, Failure> {
     let connection = &mut *participant.connection;
-    loop {
-        let row = packet(connection, client, interrupt).await?;
-        match row.first() {
-            Some(0xFF) => {
-                let refusal = ErrPacket::decode(&row).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an ERR packet that cannot be read"))
-                })?;
-                return Err(Failure::Server { shard: participant.shard.clone(), packet: refusal });
-            }
-            Some(0xFE) if row.len() < 0xFF_FFFF => {
-                let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
-                })?;
-                outcome.status |= end.status.bits();
-                outcome.warnings = outcome.warnings.saturating_add(end.warnings);
-                return Ok(());
-            }
-            _ => {
-                outcome.rows += 1;
-                put(client, &row, interrupt).await?;
-            }
+    let row = packet(connection, client, interrupt).await?;
+    match row.first() {
+        Some(0xFF) => {
+            let refusal = ErrPacket::decode(&row)
+                .map_err(|_| Failure::Backend(unexpected(connection, "an ERR packet that cannot be read")))?;
+            Err(Failure::Server { shard: participant.shard.clone(), packet: refusal })
         }
+        Some(0xFE) if row.len() < 0xFF_FFFF => {
+            let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
+                Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
+            })?;
+            outcome.status |= end.status.bits();
+            outcome.warnings = outcome.warnings.saturating_add(end.warnings);
+            Ok(Next::End)
+        }
+        _ => Ok(Next::Row(row)),
+    }
+}
+
+/// The end of the client's rows.
+pub(super) async fn end<S: Stream>(
+    client: &mut Client<S>,
+    session_status: StatusFlags,
+    outcome: &Outcome,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
+    let end = client.end_of_rows(status, outcome.warnings);
+    put(client, &end, interrupt).await?;
+    tokio::select! {
+        biased;
+        flushed = client.flush() => flushed.map_err(Failure::ClientGone),
+        _ = interrupt.alarm.wait(&[Call::EndSession]) => Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -155,7 +179,7 @@ fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
 }
 
 /// A client that does not read must not outlive KILL and the end of draining.
-async fn put<S: Stream>(
+pub(super) async fn put<S: Stream>(
     client: &mut Client<S>,
     payload: &[u8],
     interrupt: &Interrupt<'_>,

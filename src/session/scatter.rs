@@ -11,7 +11,8 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Reply, Stream, Tally, concatenate, define_everywhere, write_everywhere,
+    Failure, Interrupt, Participant, Reply, Stream, Tally, Terms, concatenate, define_everywhere, merge,
+    write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
@@ -68,7 +69,8 @@ impl<S: Stream> Session<S> {
         } else {
             // In the middle of something: the connections are closed.
             for one in held {
-                self.abandon(one, matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_))));
+                let running = still_runs(plan.verb, &result, &one);
+                self.abandon(one, running);
             }
         }
         if let Some(ok) = result? {
@@ -91,7 +93,14 @@ impl<S: Stream> Session<S> {
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
-                let outcome = concatenate(participants, status, &mut self.client, &interrupt).await?;
+                let outcome = match &plan.combine {
+                    Combine::Merge(plan) => {
+                        let terms =
+                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        merge(plan, participants, terms, &mut self.client, &interrupt).await?
+                    }
+                    _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
+                };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
             }
@@ -161,6 +170,16 @@ async fn generated_id(held: &mut [Held], told: u64, source: InsertId) -> u64 {
         }
     }
     0
+}
+
+/// Whether the statement may still run on this connection's server when it has failed: nobody waits for it any more.
+fn still_runs(verb: Verb, result: &Result<Option<OkPacket>, Failure>, one: &Held) -> bool {
+    match (verb, result) {
+        (_, Err(Failure::Interrupted(_) | Failure::ClientGone(_))) => true,
+        (Verb::Read | Verb::LockingRead, Err(Failure::Server { shard, .. })) => *shard != one.shard,
+        (Verb::Read | Verb::LockingRead, Err(Failure::Refused(_) | Failure::Backend(_))) => true,
+        (_, Err(_) | Ok(_)) => false,
+    }
 }
 
 /// Whether all connections of a statement over several shards have been read to the end of their answers.

@@ -41,7 +41,7 @@ pub(crate) use control::{
     AccessMode, TransactionControl, TransactionScope, TransactionSettings, control, transaction_settings,
 };
 pub(crate) use keyword::Word;
-pub(crate) use lex::{Lexer, Token, TokenKind};
+pub(crate) use lex::{Lexer, Token, TokenKind, symbol};
 pub(crate) use literal::{Value, decode, decode_raw};
 pub(crate) use outline::{Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
 pub(crate) use parse::{ParseError, parse};
