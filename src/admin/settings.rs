@@ -93,6 +93,7 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
+    rows.push("limits.merge_bytes_max", limits.merge_bytes_max);
 }
 
 fn control_and_log(rows: &mut Rows, settings: &Settings) {

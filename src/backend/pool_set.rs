@@ -8,12 +8,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkout::Lease;
 use super::connect::Connector;
-use super::connection::Flavor;
+use super::connection::{Flavor, Thread};
 use super::error::BackendError;
 use super::handles::HandleBook;
-use super::kill::kill_query;
+use super::kill::Kills;
 use super::metrics::{HandleMetrics, PoolMetrics, register_gauges};
-use super::pool::{Begun, ServerPool};
+use super::pool::{Begun, Live, ServerPool};
 use super::state::SessionState;
 use crate::config::{Credential, PoolSettings};
 use crate::task::Scope;
@@ -29,6 +29,7 @@ pub(crate) struct PoolSet {
     policy: Mutex<Policy>,
     connector: Arc<Connector>,
     handles: Arc<HandleBook>,
+    kills: Kills,
     scope: Scope,
     metrics: PoolMetrics,
 }
@@ -37,6 +38,7 @@ pub(crate) struct PoolSet {
 #[derive(Debug)]
 struct Policy {
     settings: PoolSettings,
+    live: Live,
     /// The servers of the topology followed last; `None` before the first.
     servers: Option<HashSet<Server>>,
     closed: bool,
@@ -67,9 +69,10 @@ impl PoolSet {
         let handles = Arc::new(HandleBook::new(&settings, HandleMetrics::new(registry)));
         let pools = Arc::new(PoolSet {
             pools: RwLock::default(),
-            policy: Mutex::new(Policy { settings, servers: None, closed: false }),
+            policy: Mutex::new(Policy { settings, live: None, servers: None, closed: false }),
             connector: Arc::new(Connector::new(Arc::clone(&handles))),
             handles,
+            kills: Kills::default(),
             scope: scope.clone(),
             metrics: PoolMetrics::new(registry),
         });
@@ -104,15 +107,16 @@ impl PoolSet {
         }
     }
 
-    /// Ends the statement that runs on a connection, over a connection of its own and within the connect timeout.
+    /// Ends the statement that runs on a connection, over a connection of its own to the same address and within the connect
+    /// timeout. A few at once per server; the same thread only once.
     pub(crate) async fn kill_query(
         &self,
         server: &Server,
         credential: &Credential,
-        thread_id: u32,
+        thread: Thread,
     ) -> Result<(), BackendError> {
         let timeout = self.policy.lock().settings.connect_timeout;
-        kill_query(&self.connector, server, credential, thread_id, timeout).await
+        self.kills.kill_query(&self.connector, server, credential, thread, timeout).await
     }
 
     /// Closes the pools of servers that the topology no longer has; lent connections end when they come back.
@@ -138,9 +142,13 @@ impl PoolSet {
     }
 
     /// Closes the pools of credentials that are in use no more, after a reload of the users.
+    /// Sessions that logged in before keep theirs, but nothing is kept ready for them.
     pub(crate) fn follow_credentials(&self, live: &[Arc<Credential>]) {
+        let live: Arc<[Arc<Credential>]> = live.into();
+        let mut policy = self.policy.lock();
+        policy.live = Some(Arc::clone(&live));
         for pool in self.all() {
-            pool.follow_credentials(live);
+            pool.follow_credentials(Arc::clone(&live));
         }
     }
 
@@ -167,7 +175,9 @@ impl PoolSet {
             pool.status(&mut rows);
         }
         rows.sort_by(|one, two| {
-            let key = |row: &PoolStatus| (row.flavor.found_rows, row.flavor.deprecate_eof);
+            let key = |row: &PoolStatus| {
+                (row.flavor.found_rows, row.flavor.deprecate_eof, row.flavor.multi_results)
+            };
             (&one.server, &one.user, key(one)).cmp(&(&two.server, &two.user, key(two)))
         });
         rows
@@ -192,7 +202,7 @@ impl PoolSet {
         let mut pools = self.pools.write();
         let pool = pools.entry(server.clone()).or_insert_with(|| {
             let metrics = self.metrics.of(&server.name);
-            let settings = policy.settings.clone();
+            let settings = (policy.settings.clone(), policy.live.clone());
             let (connector, scope) = (Arc::clone(&self.connector), self.scope.clone());
             ServerPool::new(server.clone(), settings, policy.has(server), connector, scope, metrics)
         });

@@ -199,6 +199,8 @@ pub(crate) struct Limits {
     pub(crate) scatter_shards_max: usize,
     /// Statements that one client may have prepared.
     pub(crate) prepared_statements_max: usize,
+    /// What one statement may hold of several shards' rows where they must be sorted after they were grouped.
+    pub(crate) merge_bytes_max: usize,
 }
 
 /// How the control plane talks to the servers.

@@ -25,6 +25,8 @@ const WORKERS_MAX: u64 = 1024;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// MySQL's largest `max_allowed_packet`.
 const PACKET_BYTES_MAX: u64 = 1 << 30;
+/// Of memory that one statement may be given.
+const MERGE_BYTES_MAX: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -252,6 +254,7 @@ fn default_limits() -> Limits {
         plans_max: 10_000,
         scatter_shards_max: 1024,
         prepared_statements_max: 4096,
+        merge_bytes_max: 64 << 20,
     }
 }
 
@@ -259,6 +262,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     let default = default_limits();
     let reader = or_default!(reader, default);
     let bytes = reader.bytes("packet_bytes_max", 1024..=PACKET_BYTES_MAX);
+    let merge_bytes = reader.bytes("merge_bytes_max", 1024..=MERGE_BYTES_MAX);
     let limits = Limits {
         clients_max: count(&reader, "clients_max", 1..=CONNECTIONS_MAX, default.clients_max),
         handshake_timeout: time(&reader, "handshake_timeout", MILLISECOND..=DAY, default.handshake_timeout),
@@ -281,6 +285,9 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
             0..=CONNECTIONS_MAX,
             default.prepared_statements_max,
         ),
+        merge_bytes_max: merge_bytes
+            .and_then(|bytes| usize::try_from(bytes.value).ok())
+            .unwrap_or(default.merge_bytes_max),
     };
     reader.finish();
     limits

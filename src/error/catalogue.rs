@@ -253,13 +253,13 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "a value of the shard key that the proxy cannot place exactly",
         "write the key as a literal of the column's type",
     ),
-    own(
+    mysql(
         "SW1209",
-        1235,
+        1064,
         "42000",
         Kind::Statement,
-        "several statements in one packet are not supported yet",
-        "send them one by one",
+        "several statements in one packet of a client that may not send them",
+        "send them one by one, or set CLIENT_MULTI_STATEMENTS at login",
     ),
     own(
         "SW1210",
@@ -334,6 +334,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Statement,
         "a stored function over several shards",
         "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
+    ),
+    own(
+        "SW1230",
+        1038,
+        "HY001",
+        Kind::Limit,
+        "groups of several shards that are too many to sort",
+        "add conditions, group by the shard key, or raise limits.merge_bytes_max",
     ),
     own(
         "SW1301",

@@ -10,8 +10,10 @@ mod concatenate;
 mod everywhere;
 mod exchange;
 mod failure;
+mod gather;
 mod handle;
 mod interrupt;
+mod merge;
 pub(crate) mod metrics;
 mod passthrough;
 
@@ -21,6 +23,7 @@ pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
 pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
+pub(crate) use gather::{Terms, merge};
 pub(crate) use handle::{
     Description, Handle, Preparable, close, cursor_exists, describe_for, handle_for, is_forgotten,
     last_row_sent, reply_prepared,

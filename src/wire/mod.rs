@@ -6,12 +6,13 @@
 //! * `capability`, `collation` — what is negotiated. * `compression` — packets around the stream of packets.
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
 //! * `command` — what clients send afterwards. * `prepared` — those of them about prepared statements.
-//! * `response`, `resultset` — what is answered.
-//! * `boundary` — where a server's response ends, by reading packet headers only.
+//! * `response`, `resultset` — what is answered. * `rows` — binary rows as text rows and back.
+//! * `boundary` — where a server's response ends, by reading packet headers only. `chain` — it as a part of a longer answer.
 
 mod auth;
 mod boundary;
 mod capability;
+mod chain;
 mod codec;
 mod collation;
 mod command;
@@ -22,6 +23,7 @@ mod packet;
 mod prepared;
 mod response;
 mod resultset;
+mod rows;
 
 pub use auth::{
     Channel, Check, Checked, ClientAuth, ClientStep, FastDigest, Plugin, Secret, ServerAuth, ServerAuthStart,
@@ -31,6 +33,7 @@ pub use boundary::{Boundary, BoundaryError, Outcome, PacketKind, Progress, Secti
 pub use capability::{
     CapabilityFlags, Offer, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server,
 };
+pub use chain::Chaining;
 pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
 pub use command::{Command, command_packet, query_packet};
@@ -46,3 +49,4 @@ pub use response::{
     ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
 };
 pub use resultset::{ColumnDefinition, ColumnKind, RowFormat, TextResult};
+pub use rows::{binary_of_text, text_of_binary};

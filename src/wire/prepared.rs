@@ -285,7 +285,7 @@ fn number_form(bytes: &[u8]) -> u8 {
 }
 
 /// Protocol page "Binary Protocol Value": parts that are zero may be left out from the end.
-fn temporal(kind: u8, bytes: &[u8]) -> Option<String> {
+pub(super) fn temporal(kind: u8, bytes: &[u8]) -> Option<String> {
     let at = |index: usize| bytes.get(index).copied().unwrap_or_default();
     let four = |index: usize| u32::from_le_bytes([at(index), at(index + 1), at(index + 2), at(index + 3)]);
     let fraction = |micros: u32| if micros == 0 { String::new() } else { format!(".{micros:06}") };

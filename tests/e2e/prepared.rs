@@ -883,3 +883,36 @@ async fn many_clients_execute_the_same_statements_at_once() {
         assert_eq!(proxy.metric("shardway_pinned_sessions").await, Some(0.0));
     }
 }
+
+#[tokio::test]
+async fn results_of_several_shards_are_merged_as_a_plain_server_would_answer() {
+    for program in flavors() {
+        for deprecate_eof in [false, true] {
+            let mut pair = Pair::open(&program, deprecate_eof).await;
+            for id in 0..30 {
+                pair.both(&format!("INSERT INTO wide VALUES ({id}, {})", id % 4)).await;
+                let note = if id % 5 == 0 { "NULL".to_owned() } else { format!("'note {}'", id % 3) };
+                pair.both(&format!("INSERT INTO orders VALUES ({id}, {}, {note})", 100 - id)).await;
+            }
+            let number = Argument::integer;
+            for (sql, arguments) in [
+                ("SELECT id, n FROM wide WHERE id > ? ORDER BY id", vec![number(3)]),
+                ("SELECT id, n FROM wide ORDER BY n DESC, id LIMIT 7", vec![]),
+                ("SELECT n FROM wide WHERE id <> ? ORDER BY id DESC LIMIT 3, 5", vec![number(20)]),
+                ("SELECT ?, id FROM wide WHERE n < ? ORDER BY id", vec![Argument::text("x"), number(2)]),
+                (
+                    "SELECT id FROM wide WHERE id IN (?, 3, ?, ?) AND n >= ? ORDER BY n, id",
+                    vec![number(1), number(7), number(12), number(0)],
+                ),
+                ("SELECT COUNT(*), SUM(n), MIN(id), MAX(id) FROM wide WHERE id < ?", vec![number(25)]),
+                ("SELECT COUNT(*), SUM(n), MIN(id) FROM wide WHERE id > ?", vec![number(1000)]),
+                ("SELECT n, COUNT(*) FROM wide WHERE id >= ? GROUP BY n ORDER BY n", vec![number(5)]),
+                ("SELECT AVG(n) FROM wide", vec![]),
+                ("SELECT DISTINCT n FROM wide ORDER BY n", vec![]),
+                ("SELECT id, note FROM orders WHERE customer < ? ORDER BY id", vec![number(15)]),
+            ] {
+                pair.run(sql, &arguments).await;
+            }
+        }
+    }
+}

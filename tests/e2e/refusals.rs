@@ -1,9 +1,7 @@
 //! What must be refused is refused with its number, MySQL's code and SQLSTATE and the construct by name, and the
 //! session goes on.
 
-use crate::support::{Client, Cluster, Database, Proxy, Raw, Table, flavors};
-
-const MULTI_STATEMENTS: u32 = 0x0001_0000;
+use crate::support::{Client, Cluster, Database, Proxy, Table, flavors};
 
 async fn shop(cluster: &Cluster) -> Database {
     cluster
@@ -127,7 +125,6 @@ async fn what_no_rule_can_place_is_refused() {
                     "unlisted",
                 ),
                 ("SELECT * FROM left_one JOIN right_one USING (id)", "SW1207", 1235, "42000", "right_one"),
-                ("SELECT 1; SELECT 2", "SW1209", 1235, "42000", ""),
                 ("SELECT /* shardway: shard=nowhere */ 1", "SW1211", 1105, "HY000", "nowhere"),
                 ("SELECT /* shardway: shrad=shard1 */ 1", "SW1214", 1064, "42000", "shrad"),
             ],
@@ -189,22 +186,6 @@ async fn a_transaction_writes_on_one_shard() {
         client.ok("INSERT INTO orders (customer, id) VALUES (1, 2)").await;
         client.ok("COMMIT").await;
         assert_eq!(client.ok("SELECT id FROM orders").await.sorted(), ["1", "2"]);
-    }
-}
-
-#[tokio::test]
-async fn several_statements_in_one_packet_are_refused_even_where_the_client_may_send_them() {
-    for program in flavors() {
-        let cluster = Cluster::shared(&program).await;
-        let database = shop(cluster).await;
-        let proxy = Proxy::over(cluster, &database).await;
-        let mut raw =
-            Raw::login(proxy.mysql, "app", "app-secret", Some(&database.name), MULTI_STATEMENTS).await;
-        let answer = raw.query("INSERT INTO left_one VALUES (1); DELETE FROM left_one").await;
-        assert_eq!(answer[0], 0xff);
-        assert!(String::from_utf8_lossy(&answer).contains("SW1209"), "{}", String::from_utf8_lossy(&answer));
-        let mut client = proxy.client(&database).await;
-        assert!(client.rows("SELECT * FROM left_one").await.is_empty(), "nothing of it was run");
     }
 }
 

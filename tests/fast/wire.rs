@@ -11,8 +11,8 @@ use rustls::pki_types::{PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use shardway::internal::login::{Door, Entered, Guest, House, Proof, Refused};
 use shardway::internal::wire::{
     AuthSwitch, Boundary, CapabilityFlags, Channel, ClientAuth, ClientStep, ColumnDefinition, ColumnKind,
-    ErrPacket, Framer, Greeting, LoginRequest, StatusFlags, TextResult, encode_packet, native_hash,
-    sha2_crypt, sha2_crypt_text, ssl_request,
+    ErrPacket, Framer, Greeting, LoginRequest, RowFormat, StatusFlags, TextResult, encode_packet,
+    native_hash, sha2_crypt, sha2_crypt_text, ssl_request,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 

@@ -9,9 +9,10 @@ use super::super::held::Held;
 use super::super::run::{Account, End, Session};
 use super::super::settle::PIN_SHOWN_MAX;
 use super::{malformed, unknown};
+use crate::backend::Thread;
 use crate::error::ClientError;
 use crate::executor::{
-    Failure, Interrupt, Stream, close, cursor_exists, is_forgotten, last_row_sent, passthrough,
+    Call, Failure, Interrupt, Stream, close, cursor_exists, is_forgotten, last_row_sent, passthrough,
 };
 use crate::sql;
 use crate::topology::ShardName;
@@ -22,7 +23,7 @@ use crate::wire::{Boundary, Fetch, Outcome};
 pub(crate) struct Cursor {
     shard: ShardName,
     /// Of the connection.
-    thread: u32,
+    thread: Thread,
     handle: u32,
 }
 
@@ -53,7 +54,7 @@ impl<S: Stream> Session<S> {
             let boundary = Boundary::query(self.client.deprecate_eof());
             let outcome = passthrough(connection, &mut self.client, &interrupt, boundary).await?;
             if outcome.error.is_none() && cursor_exists(outcome.status) {
-                let thread = connection.thread_id();
+                let thread = connection.thread();
                 let context = &execution.prepared.context;
                 held.open_cursor(&self.shared.metrics, || sql::redact(asked.text, context, PIN_SHOWN_MAX));
                 if let Some(cursor) = self.prepared.cursor(execution.id) {
@@ -72,6 +73,7 @@ impl<S: Stream> Session<S> {
     pub(in super::super) async fn fetch(&mut self, body: Bytes) -> Result<(), End> {
         let fetch = Fetch::decode(&body).map_err(|error| malformed(&error))?;
         self.account = Account::default();
+        self.registration.alarm().lower(Call::EndStatement);
         let Some(cursor) = self.prepared.cursor(fetch.statement) else {
             return self.refuse(&unknown(fetch.statement, "mysqld_stmt_fetch")).await;
         };
@@ -127,7 +129,7 @@ impl<S: Stream> Session<S> {
 
     fn take_cursor(&mut self, cursor: &Cursor) -> Option<Held> {
         let index = self.held.iter_mut().position(|held| {
-            held.shard == cursor.shard && held.lease.connection().thread_id() == cursor.thread
+            held.shard == cursor.shard && held.lease.connection().thread() == cursor.thread
         })?;
         Some(self.held.swap_remove(index))
     }

@@ -13,7 +13,7 @@ use super::arguments::{literal, parameter};
 use super::prepare::runs_as_text;
 use super::{malformed, unknown, wrong_arguments};
 use crate::error::ClientError;
-use crate::executor::{Failure, Handle, Interrupt, Preparable, Stream, handle_for};
+use crate::executor::{Call, Failure, Handle, Interrupt, Preparable, Stream, handle_for};
 use crate::sql::{self, Feature, Parameter};
 use crate::wire::{
     Argument, ExecuteError, ExecuteHead, ParameterType, RowFormat, Shape, close_packet, decode_arguments,
@@ -32,6 +32,8 @@ impl<S: Stream> Session<S> {
     pub(in super::super) async fn execute_prepared(&mut self, body: Bytes) -> Result<(), End> {
         let started = Instant::now();
         let head = ExecuteHead::decode(&body).map_err(|error| malformed(&error))?;
+        // A KILL QUERY from before meant another statement.
+        self.registration.alarm().lower(Call::EndStatement);
         self.account = Account::default();
         self.close_cursor(head.statement).await;
         let bound = match self.bind_arguments(head, &body) {
@@ -46,12 +48,13 @@ impl<S: Stream> Session<S> {
                 self.row_format = RowFormat::Binary;
                 let result = self.execute_bound(head, &bound, &statement).await;
                 self.row_format = RowFormat::Text;
-                self.registration.end_statement(self.transaction.shard());
                 result
             }
             Err(error) => self.refuse(&scan_refusal(&error)).await,
         };
-        self.account(&bound.text.text, &statement, started);
+        let ended = Instant::now();
+        self.registration.end_statement(self.transaction.shard(), ended);
+        self.account(&bound.text.text, &statement, ended.saturating_duration_since(started));
         self.statement = statement;
         result
     }

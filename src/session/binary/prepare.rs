@@ -6,13 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::asked::{Asked, PreparedText, handle_key};
+use super::super::chain::{syntax_error, where_reading_stops};
 use super::super::lend::Joining;
 use super::super::run::{Account, End, Session};
 use super::super::statement::scan_refusal;
 use crate::backend::{BackendError, HandleKey};
 use crate::error::ClientError;
 use crate::executor::{
-    Description, Failure, Interrupt, Preparable, Stream, close, describe_for, reply_prepared,
+    Call, Description, Failure, Interrupt, Preparable, Stream, close, describe_for, reply_prepared,
 };
 use crate::planner::{Routing, Verb};
 use crate::sql::{self, Kind};
@@ -29,6 +30,8 @@ struct Place {
 impl<S: Stream> Session<S> {
     pub(in super::super) async fn prepare(&mut self, text: Bytes) -> Result<(), End> {
         let started = Instant::now();
+        // A KILL QUERY from before meant another statement.
+        self.registration.alarm().lower(Call::EndStatement);
         self.account = Account::default();
         let mut statement = std::mem::take(&mut self.statement);
         let result = match statement.scan(&text, self.variables.context()) {
@@ -36,7 +39,7 @@ impl<S: Stream> Session<S> {
                 self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(&text, self.variables.context(), started);
                 let result = self.prepare_scanned(&text, &statement).await;
-                self.registration.end_statement(self.transaction.shard());
+                self.registration.end_statement(self.transaction.shard(), Instant::now());
                 result
             }
             Err(error) => self.refuse(&scan_refusal(&error)).await,
@@ -95,8 +98,8 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<Option<Place>, ClientError> {
         let anywhere = Place { shard: None, role: Role::Primary };
-        if statement.next.is_some() {
-            return Err(ClientError::new("SW1209", "a second statement follows the first"));
+        if let Some(at) = where_reading_stops(statement, false) {
+            return Err(syntax_error(text, at as usize, self.variables.context()));
         }
         match statement.kind {
             Kind::Empty => return Err(ClientError::new("SW1216", "Query was empty")),
