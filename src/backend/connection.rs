@@ -35,8 +35,8 @@ pub(crate) struct Flavor {
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// MULTI_RESULTS, PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS and DEPRECATE_EOF by
-/// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
+/// MULTI_RESULTS, PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS, SESSION_TRACK where the server has it; FOUND_ROWS and
+/// DEPRECATE_EOF by [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     pub(crate) received: BytesMut,
     /// What the server's session carries, as far as the proxy set it.
     pub(crate) state: SessionState,
+    /// The server said that a client's statement changed the session's state. Nobody can name how: only a reset undoes it.
+    pub(crate) noticed: bool,
 }
 
 /// The transport of a connection.
@@ -81,6 +83,7 @@ impl Connection {
             read_bytes: READ_BYTES_MIN,
             received,
             state: SessionState::default(),
+            noticed: false,
         }
     }
 
@@ -164,6 +167,7 @@ impl Connection {
     pub(crate) async fn reset(&mut self) -> Result<(), BackendError> {
         self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await?;
         self.state = self.state.after_reset();
+        self.noticed = false;
         Ok(())
     }
 

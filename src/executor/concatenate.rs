@@ -13,7 +13,10 @@ use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::Connection;
-use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof, query_packet};
+use crate::wire::{
+    ErrPacket, Malformed, OkPacket, Outcome, Reader, SESSION_STATE_CHANGED, StatusFlags, encode_eof,
+    query_packet,
+};
 
 /// One shard's result, up to its first row.
 struct Head {
@@ -128,6 +131,7 @@ async fn rows<S: Stream>(
                 let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
                     Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
                 })?;
+                connection.noticed |= end.state_changed;
                 outcome.status |= end.status.bits();
                 outcome.warnings = outcome.warnings.saturating_add(end.warnings);
                 return Ok(());
@@ -142,16 +146,15 @@ async fn rows<S: Stream>(
 
 /// Status and warnings of EOF or of the OK packet in its place.
 fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
+    if deprecate_eof {
+        return OkPacket::decode(payload);
+    }
     let mut reader = Reader::new(payload, "end of rows");
     reader.u8()?;
-    if deprecate_eof {
-        reader.lenenc_int()?;
-        reader.lenenc_int()?;
-        let status = StatusFlags::from_bits_truncate(reader.u16()?);
-        return Ok(OkPacket { status, warnings: reader.u16()?, ..OkPacket::default() });
-    }
     let warnings = reader.u16()?;
-    Ok(OkPacket { status: StatusFlags::from_bits_truncate(reader.u16()?), warnings, ..OkPacket::default() })
+    let status = StatusFlags::from_bits_truncate(reader.u16()?);
+    let state_changed = status.contains(SESSION_STATE_CHANGED);
+    Ok(OkPacket { status, warnings, state_changed, ..OkPacket::default() })
 }
 
 /// A client that does not read must not outlive KILL and the end of draining.

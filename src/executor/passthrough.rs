@@ -9,7 +9,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection};
-use crate::wire::{Boundary, Outcome};
+use crate::wire::{Boundary, Malformed, Outcome, without_session_state};
 
 /// Forwards the response to one command that was sent on `connection`. Bytes are forwarded as they arrive, so memory is one read
 /// buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
@@ -20,6 +20,7 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
 ) -> Result<Outcome, Failure> {
     let mut boundary = Boundary::query(client.deprecate_eof());
     let mut more_needed = connection.received.is_empty();
+    let mut state_changed = false;
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {
             return Err(settle(failure, &boundary, client));
@@ -32,18 +33,48 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
                 return Err(settle(Failure::Backend(error), &boundary, client));
             }
         };
+        let (as_it_is, rewritten, changed) =
+            match split(&connection.received[..progress.used], progress.state_at) {
+                Ok(split) => split,
+                Err(error) => {
+                    let error = BackendError::Protocol {
+                        server: connection.server().clone(),
+                        what: error.to_string(),
+                    };
+                    return Err(settle(Failure::Backend(error), &boundary, client));
+                }
+            };
         tokio::select! {
             biased;
-            written = client.forward(&connection.received[..progress.used]) => written.map_err(Failure::ClientGone)?,
+            written = forward(client, as_it_is, &rewritten) => written.map_err(Failure::ClientGone)?,
             // A client that does not read must not outlive KILL and the end of draining.
             _ = interrupt.alarm.wait(&[Call::EndSession]) => return Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
         }
         connection.received.advance(progress.used);
+        connection.noticed |= changed;
+        state_changed |= changed;
         if progress.ended {
-            return Ok(boundary.outcome());
+            return Ok(Outcome { state_changed, ..boundary.outcome() });
         }
-        more_needed = true;
+        more_needed = progress.state_at.is_none();
     }
+}
+
+/// What passes as it is, and the OK packet behind it when it tells of the session's state, without that; and whether the state
+/// changed.
+fn split(bytes: &[u8], state_at: Option<usize>) -> Result<(&[u8], Vec<u8>, bool), Malformed> {
+    let Some(at) = state_at else { return Ok((bytes, Vec::new(), false)) };
+    let (rewritten, changed) = without_session_state(&bytes[at..])?;
+    Ok((&bytes[..at], rewritten, changed))
+}
+
+async fn forward<S: super::client::Stream>(
+    client: &mut Client<S>,
+    as_it_is: &[u8],
+    rewritten: &[u8],
+) -> io::Result<()> {
+    client.forward(as_it_is).await?;
+    if rewritten.is_empty() { Ok(()) } else { client.forward(rewritten).await }
 }
 
 /// Waits for bytes of the server, for the client's end and for an interruption.

@@ -7,7 +7,7 @@ use super::execute::Way;
 use super::held::Held;
 use super::metrics::StatementResult;
 use super::run::Session;
-use super::variables::{pin_reason, taints};
+use super::variables::{NOTICED, may_hide_changes, pin_reason, taints};
 use crate::backend::BackendError;
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Stream, ask};
@@ -49,6 +49,9 @@ impl<S: Stream> Session<S> {
             Some(pin) if outcome.error.is_none() => held.pin(pin, &self.shared.metrics),
             // It may have done a part of what would have pinned.
             Some(_) => held.tainted = true,
+            None if outcome.state_changed && may_hide_changes(statement, text) => {
+                held.pin(NOTICED, &self.shared.metrics);
+            }
             None => {}
         }
         if outcome.error.is_none() {
