@@ -220,13 +220,13 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "a value of the shard key that the proxy cannot place exactly",
         "write the key as a literal of the column's type",
     ),
-    own(
+    mysql(
         "SW1209",
-        1235,
+        1064,
         "42000",
         Kind::Statement,
-        "several statements in one packet are not supported yet",
-        "send them one by one",
+        "several statements in one packet of a client that may not send them",
+        "send them one by one, or set CLIENT_MULTI_STATEMENTS at login",
     ),
     own(
         "SW1210",
@@ -295,12 +295,20 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "name the columns; after a change on the servers themselves reload the schema (SHARDWAY RELOAD)",
     ),
     own(
+        "SW1220",
+        1235,
+        "42000",
+        Kind::Statement,
+        "a stored function over several shards",
+        "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
+    ),
+    own(
         "SW1301",
         1235,
         "42000",
         Kind::Statement,
-        "a second shard in one transaction",
-        "keep a transaction on one shard; atomic transactions over several shards are not there yet",
+        "a transaction that writes on a second shard",
+        "write on one shard per transaction; atomic transactions over several shards are not there yet",
     ),
     own(
         "SW1302",
@@ -316,7 +324,7 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "42000",
         Kind::Statement,
         "the session is pinned to another shard",
-        "end what pins it (SHARDWAY SHOW SESSIONS names the reason) or use another connection",
+        "end what pins it (SHARDWAY SHOW PINS names it) or use another connection",
     ),
     own(
         "SW1304",

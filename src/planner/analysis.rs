@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use sqlparser::ast::Expr;
+
 use super::Request;
 use super::names::{self, Place};
 use super::physical::Verb;
 use super::predicate::Predicate;
+use super::stored::Stored;
 use crate::error::ClientError;
 use crate::topology::{Column, Topology};
 
@@ -37,6 +40,10 @@ pub(super) struct Analysis<'r> {
     pub(super) shard_column: bool,
     /// The first function seen whose value would differ between copies.
     pub(super) varying: Option<String>,
+    /// Functions that are not the server's own.
+    pub(super) stored: Vec<Stored>,
+    /// MATCH … AGAINST where only its truth counts.
+    pub(super) searches: Vec<*const Expr>,
     pub(super) depth: usize,
 }
 
@@ -118,6 +125,8 @@ impl<'r> Analysis<'r> {
             verb: Verb::Read,
             shard_column: mentioned,
             varying: None,
+            stored: Vec::new(),
+            searches: Vec::new(),
             depth: 0,
         }
     }

@@ -8,7 +8,7 @@
 //! * **Pinned**: otherwise, when the filters of every sharded reference leave the same single shard, every row that
 //!   matters is there, whatever the statement does with them. Only the router can see that.
 
-use super::analysis::{Analysis, BlockId, RefId};
+use super::analysis::{Analysis, BlockId, JoinId, RefId};
 use super::names::{KeyColumn, Place};
 use super::physical::{KeyFilter, KeyPart};
 use crate::error::ClientError;
@@ -46,6 +46,18 @@ impl Analysis<'_> {
                 },
             }
         }
+        let stored = match self.shard_of_stored() {
+            Ok(stored) => stored,
+            Err(error) => return Placed::Refused(error),
+        };
+        if let Some((shard, name)) = &stored {
+            match single {
+                Some((other, table)) if other != *shard => {
+                    return Placed::Refused(self.apart(table, other, name, *shard));
+                }
+                _ => single = Some((*shard, name)),
+            }
+        }
         let sharded = self.sharded();
         match (single, sharded.is_empty()) {
             (None, true) => Placed::Anywhere { reference, system },
@@ -62,7 +74,13 @@ impl Analysis<'_> {
         }
     }
 
-    fn apart(&self, left: &str, left_shard: ShardId, right: &str, right_shard: ShardId) -> ClientError {
+    pub(super) fn apart(
+        &self,
+        left: &str,
+        left_shard: ShardId,
+        right: &str,
+        right_shard: ShardId,
+    ) -> ClientError {
         let name = |shard| self.topology.shard(shard).name.clone();
         let detail =
             format!("{left} is on shard {}, {right} on shard {}", name(left_shard), name(right_shard));
@@ -181,11 +199,11 @@ impl Analysis<'_> {
         edges
     }
 
-    /// Whether a condition removes rows of `of`: it is of the fact's own block and, for the ON of an outer join, on its
-    /// NULL side.
+    /// Whether a condition removes rows of `of`: it is of the fact's own block and, where it stands in the NULL side of an
+    /// outer join, be it as its ON, on that side.
     fn limits(&self, fact: &super::analysis::Fact, of: RefId) -> bool {
-        self.refs[of].home == fact.block
-            && fact.on.is_none_or(|on| self.joins[on].inner || self.joins[on].null_side.contains(&of))
+        let reaches = |join: &JoinId| self.joins[*join].inner || self.joins[*join].null_side.contains(&of);
+        self.refs[of].home == fact.block && fact.within.iter().all(reaches)
     }
 
     fn ties(&self, left: RefId, right: RefId) -> bool {

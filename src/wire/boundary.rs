@@ -156,7 +156,7 @@ impl Boundary {
             };
             let start = used;
             used += section.bytes;
-            if std::mem::take(&mut self.tells_state) {
+            if self.take_state_told() {
                 return Ok(Progress { used, ended: self.is_over(), state_at: Some(start) });
             }
         }
@@ -205,6 +205,11 @@ impl Boundary {
         self.pending == 0 && !self.continues
     }
 
+    /// The next byte is the first of a packet's header.
+    pub(super) fn is_at_header(&self) -> bool {
+        self.pending == 0
+    }
+
     /// Something of the response was offered.
     pub fn has_begun(&self) -> bool {
         self.state != State::First || self.packets != 0 || self.outcome.rows != 0
@@ -218,6 +223,11 @@ impl Boundary {
     /// Complete once the response is over.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Whether the packet that was taken last is one with the session's state.
+    pub(super) fn take_state_told(&mut self) -> bool {
+        std::mem::take(&mut self.tells_state)
     }
 
     fn is_ok_with_state(&self, head: &[u8], length: usize) -> bool {
