@@ -181,7 +181,8 @@ impl Boundary {
             if head.len() < self.head_needed(head, length) {
                 return Ok(None);
             }
-            if rest.len() < length && self.is_ok_with_state(head, length) {
+            let late = rest.len() < length || length > STATE_BYTES_MAX;
+            if late && self.is_ok_with_state(head, length) {
                 if length > STATE_BYTES_MAX {
                     return Err(Malformed("response: more of a session's state than any session has").into());
                 }
