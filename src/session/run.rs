@@ -232,7 +232,14 @@ impl<T: Stream> Session<ClientStream<T>> {
             client = client.compress(compression, packet_bytes_max);
         }
         let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
-        registration.update(|activity| activity.database.clone_from(&database));
+        let attribute = |wanted: &str| {
+            login.attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+        };
+        let program = attribute("program_name").or_else(|| attribute("_client_name"));
+        registration.update(|activity| {
+            activity.database.clone_from(&database);
+            activity.program = program;
+        });
         Session {
             statement: sql::Statement::seeded(shared.seed),
             shared,

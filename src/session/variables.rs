@@ -8,7 +8,7 @@ mod release;
 mod text;
 
 pub(crate) use self::decide::Verdict;
-pub(crate) use self::pin::{Pin, Until, pin_reason, taints};
+pub(crate) use self::pin::{Pin, Until, may_hide_changes, noticed, pin_reason, taints};
 pub(crate) use self::release::Release;
 use std::collections::BTreeSet;
 
@@ -79,6 +79,9 @@ impl Variables {
             variables.state.set(name, charset.as_bytes());
         }
         let named = collation_name(collation).filter(|name| known.is_some() && servers_know(name, &defaults));
+        if servers_track(&defaults) {
+            variables.state.set("session_track_state_change", b"1");
+        }
         if let Some(collation) = named {
             variables.state.set("collation_connection", collation.as_bytes());
         }
@@ -152,6 +155,14 @@ impl Variables {
 
     fn name_of(&self, variable: &str) -> Option<&str> {
         self.state.value(variable).and_then(|text| std::str::from_utf8(text).ok())
+    }
+}
+
+/// Whether the servers tell when a statement changed more of the session's state than its text says.
+fn servers_track(defaults: &Context) -> bool {
+    match defaults.flavor {
+        Flavor::MySql => defaults.server_version >= 50_704,
+        Flavor::MariaDb => defaults.server_version >= 100_202,
     }
 }
 
