@@ -50,7 +50,8 @@ impl Control {
         let (epochs_out, epochs) = watch::channel(handle.load().epoch);
         let (loaded_at_out, loaded_at) = watch::channel(SystemTime::now());
         let collations = Arc::new(Collations::default());
-        let weights = Weights::new(handle.clone(), settings.clone(), Arc::clone(&collations));
+        let weights =
+            Weights::new(handle.clone(), settings.clone(), servers.clone(), Arc::clone(&collations));
         let keeper = Keeper {
             file: settings_file.clone(),
             loaded,
