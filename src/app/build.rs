@@ -31,6 +31,8 @@ use crate::topology::TopologyHandle;
 
 /// Orders that may wait; sessions wait behind them.
 const ORDERS_MAX: usize = 64;
+/// How much longer than one answer of a probe the start waits for the first probes.
+const PROBE_GRACE: Duration = Duration::from_millis(500);
 /// How long parts without clients get to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,8 +76,9 @@ pub(super) async fn build(
     let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
 
     let control = Arc::new(Control::start(&root, loaded, config));
-    if tokio::time::timeout(settings.control.probe_timeout, control.until_ready()).await.is_err() {
-        tracing::warn!("no server told its tables yet; serving all the same");
+    let known = async { tokio::join!(control.until_ready(), control.until_probed()) };
+    if tokio::time::timeout(settings.control.probe_timeout + PROBE_GRACE, known).await.is_err() {
+        tracing::warn!("not every shard told its tables and its version yet; serving all the same");
     }
     let pools = PoolSet::new(settings.pool.clone(), data.child(), &metrics);
     pools.follow(&control.topology().load());

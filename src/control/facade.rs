@@ -1,6 +1,6 @@
 //! What other parts see of the control plane.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -93,7 +93,7 @@ impl Control {
         self.epochs.clone()
     }
 
-    /// Notifies of every round of probes that found something new.
+    /// Notifies of every round of probes, and within it of what is new.
     pub(crate) fn probes(&self) -> watch::Receiver<Arc<[ServerStatus]>> {
         self.servers.clone()
     }
@@ -182,6 +182,18 @@ impl Control {
     /// Whether the first reading of the schema was tried, successfully or not.
     pub(crate) fn ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    /// Waits until every primary of the map was probed, whether it answered or not: until then nobody knows how the fleet
+    /// reads statements. Cancel safe.
+    pub(crate) async fn until_probed(&self) {
+        let mut servers = self.servers.clone();
+        let probed = |seen: &Arc<[ServerStatus]>| {
+            let seen: HashSet<&ServerName> = seen.iter().map(|status| &status.server).collect();
+            self.topology.load().shards.iter().all(|shard| seen.contains(&shard.primary.name))
+        };
+        // An error means that the proxy stops.
+        drop(servers.wait_for(probed).await);
     }
 
     /// Waits for [`Control::ready`]. Cancel safe.
