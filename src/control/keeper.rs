@@ -138,9 +138,8 @@ impl Keeper {
             tracing::info!("reloaded: nothing changed");
         }
         let map_changed = loaded.map != self.loaded.map;
-        if loaded.settings != self.loaded.settings {
-            self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
-        }
+        // Sent unchanged, too: the files that they name, CA bundles, may hold something else now.
+        self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
         if map_changed {
             self.base = Topology::build(&loaded.map);
             // A table that is new to the map must not fail between this and the next reading.

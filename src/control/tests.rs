@@ -52,8 +52,11 @@ async fn a_reload_takes_the_files_as_a_whole_or_changes_nothing() {
     write(folder.path(), 1, "t = 'reference'");
     let scope = Scope::new();
     let control = started(folder.path(), &scope).await;
+    let mut settings = control.settings();
+    settings.borrow_and_update();
     assert_eq!(control.reload().await, Ok(vec![]));
     assert_eq!(control.map().epoch, Epoch(1), "nothing changed, nothing is published");
+    assert!(settings.has_changed().unwrap(), "a CA bundle may have been replaced in place");
 
     write(folder.path(), 2, "t = 'reference', u = 'referenze'");
     assert_eq!(control.reload().await.unwrap_err().0.len(), 1);
