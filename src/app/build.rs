@@ -109,15 +109,15 @@ pub(super) async fn build(
         logs,
         certificate,
     };
-    drop(root.spawn("follower", follower.run(root.token().clone())));
-    drop(root.spawn("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child())));
-    drop(root.spawn("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child())));
+    root.spawn_lasting("follower", follower.run(root.token().clone()));
+    root.spawn_lasting("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child()));
+    root.spawn_lasting("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child()));
 
     let reloads = ReloadMetrics::register(&metrics);
     let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloads.clone()));
-    drop(root.spawn("orders", admin::operate(taken.operator, operator.clone(), root.child())));
+    root.spawn_lasting("orders", admin::operate(taken.operator, operator.clone(), root.child()));
     if let Some(listener) = listening.admin {
-        drop(root.spawn("admin", admin::serve(listener, operator, root.child())));
+        root.spawn_lasting("admin", admin::serve(listener, operator, root.child()));
     }
     let sources = sources::of_http(&control, &pools, &shared, metrics.clone(), started);
     http::register_fleet(&sources);
@@ -128,12 +128,17 @@ pub(super) async fn build(
         plans: plans.plans.len() as u64,
     });
     if let Some(listener) = listening.http {
-        drop(root.spawn("http", http::serve(listener, sources, root.child())));
+        root.spawn_lasting("http", http::serve(listener, sources, root.child()));
     }
     let clients = Scope::new();
     let accepting = CancellationToken::new();
     let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
-    drop(data.spawn("accept", serving));
+    let stop = data.token().clone();
+    data.spawn_lasting("accept", async move {
+        // Ends before the scope when the proxy drains.
+        serving.await;
+        stop.cancelled().await;
+    });
     let topology = control.topology();
     Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, data, root })
 }
@@ -142,6 +147,14 @@ impl Parts {
     pub(super) async fn reload(&self) {
         // The control plane has logged the difference or the faults.
         drop(sources::reload(&self.control, &self.reloads).await);
+    }
+
+    /// Waits for a task to end without which the proxy is of no use; its name.
+    pub(super) async fn lost(&self) -> &'static str {
+        tokio::select! {
+            task = self.root.lost() => task,
+            task = self.data.lost() => task,
+        }
     }
 
     /// As of the last reload.

@@ -62,10 +62,9 @@ impl Control {
             told: Vec::new(),
         };
         let token = || scope.token().clone();
-        // The scope waits for its tasks; nobody else does.
-        drop(scope.spawn("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out)));
-        drop(scope.spawn("keeper", keeper.run(token(), orders_in)));
-        drop(scope.spawn("health", health::run(token(), handle.clone(), settings.clone(), servers_out)));
+        scope.spawn_lasting("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out));
+        scope.spawn_lasting("keeper", keeper.run(token(), orders_in));
+        scope.spawn_lasting("health", health::run(token(), handle.clone(), settings.clone(), servers_out));
         Control {
             topology: handle,
             settings,
