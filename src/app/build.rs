@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{self, Follower};
+use super::reload::Reloading;
 use super::run::AppError;
 use super::{bridge, sources};
 use crate::admin::{self, Operator};
@@ -47,8 +48,7 @@ pub(super) struct Addresses {
 pub(super) struct Parts {
     pub(super) addresses: Addresses,
     pub(super) topology: TopologyHandle,
-    control: Arc<Control>,
-    reloads: ReloadMetrics,
+    reloading: Reloading,
     pools: Arc<PoolSet>,
     shared: Arc<Shared>,
     accepting: CancellationToken,
@@ -101,11 +101,14 @@ pub(super) async fn build(
         draining: CancellationToken::new(),
         scope: data.child(),
     });
+    let (applied_out, applied) = watch::channel(control.settings().borrow().clone());
+    let reloading = Reloading::new(Arc::clone(&control), applied, ReloadMetrics::register(&metrics));
     let follower = Follower {
         control: Arc::clone(&control),
         pools: Arc::clone(&pools),
         shared: Arc::clone(&shared),
         fleet: fleet_out,
+        applied: applied_out,
         logs,
         certificate,
     };
@@ -113,8 +116,7 @@ pub(super) async fn build(
     root.spawn_lasting("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child()));
     root.spawn_lasting("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child()));
 
-    let reloads = ReloadMetrics::register(&metrics);
-    let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloads.clone()));
+    let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloading.clone()));
     root.spawn_lasting("orders", admin::operate(taken.operator, operator.clone(), root.child()));
     if let Some(listener) = listening.admin {
         root.spawn_lasting("admin", admin::serve(listener, operator, root.child()));
@@ -140,13 +142,13 @@ pub(super) async fn build(
         stop.cancelled().await;
     });
     let topology = control.topology();
-    Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, data, root })
+    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, clients, data, root })
 }
 
 impl Parts {
     pub(super) async fn reload(&self) {
         // The control plane has logged the difference or the faults.
-        drop(sources::reload(&self.control, &self.reloads).await);
+        drop(self.reloading.reload().await);
     }
 
     /// Waits for a task to end without which the proxy is of no use; its name.
