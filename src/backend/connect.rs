@@ -105,8 +105,12 @@ impl Connector {
         let mut link = Link::new(Stream::Tcp(tcp), server.name.clone());
         let greeting = link.greeting(credential).await?;
         let encrypt = self.decide_tls(server, &greeting)?;
-        let wishes =
-            ServerWishes { found_rows: flavor.found_rows, deprecate_eof: flavor.deprecate_eof, tls: encrypt };
+        let wishes = ServerWishes {
+            found_rows: flavor.found_rows,
+            deprecate_eof: flavor.deprecate_eof,
+            multi_results: flavor.multi_results,
+            tls: encrypt,
+        };
         let capabilities = wanted_from_server(greeting.capabilities, wishes)
             .ok_or_else(|| link.protocol(format!("a greeting without what {flavor:?} needs")))?;
         let mut channel = Channel::Open;

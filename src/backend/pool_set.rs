@@ -170,7 +170,9 @@ impl PoolSet {
             pool.status(&mut rows);
         }
         rows.sort_by(|one, two| {
-            let key = |row: &PoolStatus| (row.flavor.found_rows, row.flavor.deprecate_eof);
+            let key = |row: &PoolStatus| {
+                (row.flavor.found_rows, row.flavor.deprecate_eof, row.flavor.multi_results)
+            };
             (&one.server, &one.user, key(one)).cmp(&(&two.server, &two.user, key(two)))
         });
         rows

@@ -138,7 +138,7 @@ impl Keeper {
             tracing::info!("reloaded: nothing changed");
         }
         let map_changed = loaded.map != self.loaded.map;
-        // Sent unchanged, too: the files that they name, CA bundles, may hold something else now.
+        // Sent unchanged, too: the files that they name, certificates and CA bundles, may hold something else now.
         self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
         if map_changed {
             self.base = Topology::build(&loaded.map);
