@@ -69,7 +69,7 @@ fn end_of_secret_key(line: &str) -> Option<usize> {
 
 fn is_secret(word: &str) -> bool {
     let resembles = |key: &&str| strsim::damerau_levenshtein(word, key) <= key.len() / 3;
-    SECRET_PARTS.iter().any(|part| word.contains(part)) || SECRET_KEYS.iter().any(|key| resembles(&key))
+    SECRET_PARTS.iter().any(|part| word.contains(part)) || SECRET_KEYS.iter().any(resembles)
 }
 
 fn floor_boundary(text: &str, index: usize) -> usize {

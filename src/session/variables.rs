@@ -180,7 +180,7 @@ fn login_charset(collation: u16) -> Option<String> {
 /// The collation that a login sets beside its character set.
 fn login_collation(collation: u16, defaults: &Context) -> Option<String> {
     login_charset(collation)?;
-    collation_name(collation).filter(|name| servers_know(name, defaults)).map(Into::into)
+    collation_name(collation).filter(|name| servers_know(name, defaults))
 }
 
 /// Whether every server of the fleet can be expected to know a collation; else the charset's default takes its place.
