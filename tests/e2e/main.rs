@@ -12,6 +12,7 @@ mod check;
 mod choosing;
 mod client_login;
 mod demo;
+mod drivers;
 mod encodings;
 mod hostile;
 mod local;
