@@ -6,7 +6,7 @@
 use super::lend::Joining;
 use super::run::{End, Session};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Stream, ask};
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for};
 use crate::sql::{AccessMode, TransactionControl, TransactionScope, TransactionSettings};
 use crate::topology::{Role, ShardName};
 use crate::transaction::Transaction;
@@ -142,7 +142,17 @@ impl<S: Stream> Session<S> {
             return Err(Failure::Refused(ClientError::new("SW1304", detail)));
         };
         self.transaction = Transaction::None;
-        match ask(held.lease.connection(), b"COMMIT").await? {
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        let asked = ask_for(&mut self.client, held.lease.connection(), b"COMMIT", &interrupt);
+        let answer = match asked.await {
+            Ok(answer) => answer,
+            // Nobody knows whether it was carried out.
+            Err(Failure::Interrupted(interrupted)) => {
+                return Err(Failure::Refused(ClientError::new("SW1403", interrupted.to_string())));
+            }
+            Err(failure) => return Err(failure),
+        };
+        match answer {
             Answer::Ok(_) | Answer::Rows(_) => {
                 held.in_transaction = false;
                 self.keep_or_let_go(held);

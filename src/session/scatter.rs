@@ -6,12 +6,13 @@ use super::held::Held;
 use super::lend::Joining;
 use super::metrics::RouteLabel;
 use super::run::Session;
-use super::settle::asked_insert_id;
+use super::settle::{asked_insert_id, told_of_loss};
 use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Reply, Stream, Tally, concatenate, define_everywhere, write_everywhere,
+    Failure, Interrupt, Participant, Reply, Stream, Tally, concatenate, define_everywhere, watched,
+    write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
@@ -38,11 +39,14 @@ impl<S: Stream> Session<S> {
         let mut held = Vec::with_capacity(targets.len());
         for target in targets {
             self.account.shard = Some(topology.shard(target.shard).name.clone());
-            let mut one = self.connection_of(target.shard, topology, role, Joining::Transaction).await?;
-            if statement.features.has(Feature::LastInsertId) {
-                self.carry_last_insert_id(&mut one).await?;
+            match self.participant(target, topology, role, statement).await {
+                Ok(one) => held.push(one),
+                // Nothing was done with the others: one shard that is down must not cost their connections.
+                Err(failure) => {
+                    held.into_iter().for_each(|one| self.keep_or_let_go(one));
+                    return Err(failure);
+                }
             }
-            held.push(one);
         }
         self.next_transaction.clear();
         let mut participants: Vec<Participant<'_>> = held
@@ -54,7 +58,7 @@ impl<S: Stream> Session<S> {
                 text: target.text.as_deref().unwrap_or(text),
             })
             .collect();
-        let result = self.run_on_many(plan, statement, &mut participants).await;
+        let result = self.run_on_many(plan, &mut participants).await;
         drop(participants);
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
@@ -67,8 +71,13 @@ impl<S: Stream> Session<S> {
             }
         } else {
             // In the middle of something: the connections are closed.
+            let pinned = held.iter().any(|one| !one.pins.is_empty());
             for one in held {
                 self.abandon(one, matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_))));
+            }
+            self.show_pins();
+            if pinned {
+                return result.map(drop).map_err(|failure| told_of_loss(failure, pinned));
             }
         }
         if let Some(ok) = result? {
@@ -79,14 +88,29 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
+    async fn participant(
+        &mut self,
+        target: &Target,
+        topology: &Topology,
+        role: Role,
+        statement: &sql::Statement,
+    ) -> Result<Held, Failure> {
+        let mut one = self.connection_of(target.shard, topology, role, Joining::Transaction).await?;
+        if statement.features.has(Feature::LastInsertId)
+            && let Err(failure) = self.carry_last_insert_id(&mut one).await
+        {
+            return Err(self.lost(one, failure));
+        }
+        Ok(one)
+    }
+
     /// Reads forward their rows to the client; writes and definitions give the OK packet to be sent.
     async fn run_on_many(
         &mut self,
         plan: &Plan,
-        statement: &sql::Statement,
         participants: &mut [Participant<'_>],
     ) -> Result<Option<OkPacket>, Failure> {
-        let (status, deadline) = (self.status(), self.deadline(statement.hint.as_ref()));
+        let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
@@ -112,7 +136,7 @@ impl<S: Stream> Session<S> {
             }
             Verb::Definition => {
                 self.account.route = RouteLabel::Everywhere;
-                define_everywhere(participants).await.map(Some)
+                watched(&mut self.client, &interrupt, define_everywhere(participants)).await.map(Some)
             }
         }
     }

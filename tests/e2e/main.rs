@@ -24,6 +24,7 @@ mod refusals;
 mod routing;
 mod sessions;
 mod smoke;
+mod soak;
 mod stream;
 mod transactions;
 mod writes;
