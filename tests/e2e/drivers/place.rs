@@ -16,6 +16,9 @@ use crate::support::{APP, Cluster, Proxy, SHARDS, Setup};
 /// Users of one plugin each; on the proxy they are `APP` towards the servers.
 const PLUGIN_USERS: [(&str, &str); 2] = [("native", "mysql_native_password"), ("sha2", "caching_sha2_password")];
 
+/// Tables that applications make themselves.
+const OF_APPLICATIONS: [&str; 2] = ["customers", "orders"];
+
 /// A database of the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -114,8 +117,9 @@ impl Grounds {
     fn setup(&self, names: &[(Place, String)], checklist: &Checklist) -> Setup {
         let mut setup = Setup::new(&self.cluster);
         for (place, name) in names {
-            let listed = checklist.tables.keys().filter(|_| *place == Place::Sharded);
-            let tables = listed.map(|table| MapTable { name: table.clone(), placing: placing(table) }).collect();
+            let names = checklist.tables.keys().map(String::as_str).chain(OF_APPLICATIONS);
+            let listed = names.filter(|_| *place == Place::Sharded);
+            let tables = listed.map(|table| MapTable { name: table.to_owned(), placing: placing(table) }).collect();
             let default_shard = Some("shard1".to_owned());
             setup.map.databases.push(MapDatabase { name: name.clone(), default_shard, tables });
         }
@@ -136,6 +140,7 @@ fn placing(table: &str) -> Placing {
     let by = |key: &str| Placing::Sharded { scheme: "by_key".to_owned(), key: key.to_owned() };
     match table {
         "parts" => by("item"),
+        "orders" => by("customer_id"),
         "log" => Placing::Single { shard: "shard2".to_owned() },
         "countries" => Placing::Reference,
         _ => by("id"),

@@ -58,6 +58,11 @@ pub(super) static PROGRAMS: &[Program] = &[
     driver("php-pdo-emulating", "php/pdo", Some("emulated")),
     driver("php-pdo", "php/pdo", Some("native")),
     driver("ruby-mysql2", "ruby/mysql2", None),
+    application("django", "python/django_app"),
+    application("sqlalchemy", "python/sqlalchemy_app"),
+    application("sequelize", "node/sequelize"),
+    application("gorm", "go/gorm"),
+    application("jooq", "java/Shop"),
 ];
 
 impl Program {
@@ -88,14 +93,15 @@ impl Program {
             match self.run_once(address, database, checklist, &mut printed).await? {
                 Ended::Whole => return Ok(printed),
                 Ended::Stalled => {
-                    let left: Vec<Value> = serde_json::from_slice(&std::fs::read(checklist).unwrap()).unwrap();
-                    let mut left = left.into_iter().filter(|it| !printed.contains_key(it["id"].as_str().unwrap()));
-                    let Some(stalled) = left.next().filter(|_| !self.application) else {
+                    let mut left: Vec<Value> =
+                        serde_json::from_slice(&std::fs::read(checklist).unwrap()).unwrap();
+                    left.retain(|behaviour| !printed.contains_key(behaviour["id"].as_str().unwrap()));
+                    if left.is_empty() || self.application {
                         return Err(format!("says nothing for {SILENCE:?}"));
-                    };
-                    let id = stalled["id"].as_str().unwrap().to_owned();
+                    }
+                    let id = left.remove(0)["id"].as_str().unwrap().to_owned();
                     printed.insert(id.clone(), json!({ "id": id, "steps": [{ "stalled": true }] }));
-                    std::fs::write(checklist, Value::from_iter(left).to_string()).unwrap();
+                    std::fs::write(checklist, Value::from(left).to_string()).unwrap();
                 }
             }
         }

@@ -19,6 +19,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -188,7 +189,10 @@ func value(found any) any {
 	var text string
 	switch found := found.(type) {
 	case []byte:
-		text = hex.EncodeToString(found)
+		text = string(found)
+		if !utf8.Valid(found) {
+			text = hex.EncodeToString(found)
+		}
 	case time.Time:
 		text = found.UTC().Format(time.RFC3339Nano)
 	default:

@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use mysql_async::prelude::{Protocol, Queryable};
 use mysql_async::{
-    BinaryProtocol, ChangeUserOpts, Column, Conn, Error, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts,
-    QueryResult, Row, SslOpts, TextProtocol, Value as Cell, WhiteListFsHandler,
+    BinaryProtocol, ChangeUserOpts, Column, Conn, Error, OptsBuilder, Params, Pool, PoolConstraints,
+    PoolOpts, QueryResult, Row, SslOpts, TextProtocol, Value as Cell, WhiteListFsHandler,
 };
 use serde_json::{Value, json};
 use shardway_drivers::{Failed, Given, Parameter, bytes, digest, ok, parameters, tagged, text};
@@ -36,15 +36,19 @@ async fn main() {
 
 impl Driver {
     async fn behave(&mut self, behaviour: &Value) -> Value {
-        let mut answers = Vec::new();
+        let mut answers = Ok(Vec::new());
         for step in behaviour["steps"].as_array().into_iter().flatten() {
+            let Ok(so_far) = &mut answers else { break };
             match caught(self.step(step).await) {
-                Ok(answer) => answers.push(answer),
-                Err(missing) => return json!({ "id": behaviour["id"], "unsupported": missing }),
+                Ok(answer) => so_far.push(answer),
+                Err(missing) => answers = Err(missing),
             }
         }
         self.open.clear();
-        json!({ "id": behaviour["id"], "steps": answers })
+        match answers {
+            Ok(answers) => json!({ "id": behaviour["id"], "steps": answers }),
+            Err(missing) => json!({ "id": behaviour["id"], "unsupported": missing }),
+        }
     }
 
     fn options(&self, wanted: &Value) -> Result<OptsBuilder, Failed<Error>> {
@@ -254,18 +258,16 @@ async fn multi(connection: &mut Conn, sql: &str) -> Answer {
     let mut answers = Vec::new();
     match connection.query_iter(sql).await {
         Ok(mut found) => {
-            while !found.is_empty() || found.affected_rows() > 0 || answers.is_empty() {
+            let ended = loop {
                 match result(&mut found).await {
                     Ok(answer) => answers.push(answer),
-                    Err(error) => {
-                        answers.push(fault(&error));
-                        break;
-                    }
+                    Err(error) => break Err(error),
                 }
                 if found.is_empty() {
-                    break;
+                    break found.drop_result().await;
                 }
-            }
+            };
+            answers.extend(ended.err().map(|error| fault(&error)));
         }
         Err(error) => answers.push(fault(&error)),
     }
@@ -353,8 +355,13 @@ async fn prepared(connection: &mut Conn, given: &Value) -> Answer {
     Ok(json!({ "prepared": about, "parameters": parameters, "runs": runs }))
 }
 
-async fn executed(connection: &mut Conn, statement: &mysql_async::Statement, row: &Value) -> Result<Value, Error> {
-    let mut found: QueryResult<'_, 'static, BinaryProtocol> = connection.exec_iter(statement, params(row)).await?;
+async fn executed(
+    connection: &mut Conn,
+    statement: &mysql_async::Statement,
+    row: &Value,
+) -> Result<Value, Error> {
+    let mut found: QueryResult<'_, 'static, BinaryProtocol> =
+        connection.exec_iter(statement, params(row)).await?;
     let answer = result(&mut found).await?;
     found.drop_result().await?;
     Ok(answer)

@@ -8,8 +8,8 @@ use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 use shardway_drivers::{Failed, Given, Parameter, bytes, digest, ok, parameters, tagged, text};
 use sqlx::mysql::{
-    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions, MySqlQueryResult,
-    MySqlRow, MySqlSslMode,
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPoolOptions,
+    MySqlQueryResult, MySqlRow, MySqlSslMode,
 };
 use sqlx::{
     Column, ConnectOptions, Connection, Database, Either as Part, Error, Executor, MySql, Row, Statement,
@@ -39,15 +39,19 @@ async fn main() {
 
 impl Driver {
     async fn behave(&mut self, behaviour: &Value) -> Value {
-        let mut answers = Vec::new();
+        let mut answers = Ok(Vec::new());
         for step in behaviour["steps"].as_array().into_iter().flatten() {
+            let Ok(so_far) = &mut answers else { break };
             match caught(self.step(step).await) {
-                Ok(answer) => answers.push(answer),
-                Err(missing) => return json!({ "id": behaviour["id"], "unsupported": missing }),
+                Ok(answer) => so_far.push(answer),
+                Err(missing) => answers = Err(missing),
             }
         }
         self.open.clear();
-        json!({ "id": behaviour["id"], "steps": answers })
+        match answers {
+            Ok(answers) => json!({ "id": behaviour["id"], "steps": answers }),
+            Err(missing) => json!({ "id": behaviour["id"], "unsupported": missing }),
+        }
     }
 
     fn options(&self, wanted: &Value) -> Result<MySqlConnectOptions, Failed<Error>> {
@@ -146,7 +150,8 @@ impl Driver {
     }
 
     async fn pool(&self, steps: &Value) -> Answer {
-        let pool = MySqlPoolOptions::new().max_connections(1).connect_with(self.options(&Value::Null)?).await?;
+        let pool =
+            MySqlPoolOptions::new().max_connections(1).connect_with(self.options(&Value::Null)?).await?;
         let mut answers = Vec::new();
         for step in steps.as_array().into_iter().flatten() {
             let mut connection = pool.acquire().await?;
@@ -170,7 +175,9 @@ async fn step_on(connection: &mut MySqlConnection, op: &str, arg: &Value) -> Ans
         }
         // Without a transaction of its own the driver says nothing to the server.
         "commit" if Transactions::get_transaction_depth(connection) == 0 => query(connection, "COMMIT").await,
-        "rollback" if Transactions::get_transaction_depth(connection) == 0 => query(connection, "ROLLBACK").await,
+        "rollback" if Transactions::get_transaction_depth(connection) == 0 => {
+            query(connection, "ROLLBACK").await
+        }
         "commit" => {
             Transactions::commit(connection).await?;
             Ok(ok())
@@ -232,7 +239,11 @@ async fn collected(
     while let Some(part) = parts.next().await {
         match part {
             Ok(Part::Right(found)) => {
-                columns = found.columns().iter().map(|column| json!([column.name(), column.type_info().name()])).collect();
+                columns = found
+                    .columns()
+                    .iter()
+                    .map(|column| json!([column.name(), column.type_info().name()]))
+                    .collect();
                 rows.push(row(&found));
             }
             Ok(Part::Left(result)) => {
@@ -265,16 +276,21 @@ fn value(row: &MySqlRow, column: usize) -> Value {
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
             row.try_get_unchecked::<i64, _>(column).map(|number| tagged(&name, number))
         }
-        "TINYINT UNSIGNED" | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "BIGINT UNSIGNED" | "BIT" | "YEAR" => {
+        "TINYINT UNSIGNED" | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED"
+        | "BIGINT UNSIGNED" | "BIT" | "YEAR" => {
             row.try_get_unchecked::<u64, _>(column).map(|number| tagged(&name, number))
         }
         "FLOAT" => row.try_get_unchecked::<f32, _>(column).map(|number| tagged(&name, number)),
         "DOUBLE" => row.try_get_unchecked::<f64, _>(column).map(|number| tagged(&name, number)),
-        "DATE" => row.try_get_unchecked::<sqlx::types::chrono::NaiveDate, _>(column).map(|day| tagged(&name, day)),
+        "DATE" => {
+            row.try_get_unchecked::<sqlx::types::chrono::NaiveDate, _>(column).map(|day| tagged(&name, day))
+        }
         "DATETIME" | "TIMESTAMP" => row
             .try_get_unchecked::<sqlx::types::chrono::NaiveDateTime, _>(column)
             .map(|moment| tagged(&name, moment)),
-        "TIME" => row.try_get_unchecked::<sqlx::mysql::types::MySqlTime, _>(column).map(|time| tagged(&name, time)),
+        "TIME" => {
+            row.try_get_unchecked::<sqlx::mysql::types::MySqlTime, _>(column).map(|time| tagged(&name, time))
+        }
         _ => row.try_get_unchecked::<Vec<u8>, _>(column).map(|found| json!([name, bytes(&found)])),
     };
     read.unwrap_or_else(|error| error.to_string().into())
@@ -301,8 +317,11 @@ async fn prepared(connection: &mut MySqlConnection, given: &Value) -> Answer {
     let sql = text(&given["sql"]);
     let about = match connection.prepare(sql).await {
         Ok(statement) => {
-            let columns: Value =
-                statement.columns().iter().map(|column| json!([column.name(), column.type_info().name()])).collect();
+            let columns: Value = statement
+                .columns()
+                .iter()
+                .map(|column| json!([column.name(), column.type_info().name()]))
+                .collect();
             let parameters = statement.parameters().map(|parameters| parameters.right_or(0));
             json!([columns, parameters])
         }
