@@ -96,6 +96,7 @@ impl Plan {
             proof: proof.into(),
             shard_columns: Vec::new(),
             insert_id: InsertId::Unknown,
+            calls_stored: false,
             cacheable: true,
         }
     }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate::meets;
 use super::error::LoginError;
 use super::gate::{Gate, GateRules};
 use super::stream::ClientStream;
@@ -187,6 +188,10 @@ where
                 }
                 if let Some(first) = first {
                     link.send(&first).await?;
+                }
+                let stream = &link.stream;
+                if !meets(&user.requirement, stream.is_encrypted(), stream.certificate()) {
+                    return Err(denied(!request.auth_response.is_empty()));
                 }
                 return Ok(user);
             }

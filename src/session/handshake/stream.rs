@@ -18,6 +18,16 @@ impl<S> ClientStream<S> {
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, ClientStream::Tls(_))
     }
+
+    /// The client's own certificate, in DER, verified.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            ClientStream::Plain(_) => None,
+            ClientStream::Tls(stream) => {
+                stream.get_ref().1.peer_certificates()?.first().map(|certificate| &**certificate)
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
