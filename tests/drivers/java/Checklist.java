@@ -67,7 +67,9 @@ public class Checklist {
                 throw new Unsupported("init");
             }
         }
-        if (wanted.has("charset")) {
+        if (wanted.has("collation")) {
+            options.put("connectionCollation", wanted.get("collation").getAsString());
+        } else if (wanted.has("charset")) {
             if (mariadb() || !wanted.get("charset").getAsString().equals("latin1")) {
                 throw new Unsupported("charset");
             }

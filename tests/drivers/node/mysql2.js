@@ -25,9 +25,11 @@ async function caught(action) {
 }
 
 function options({ user, password, database, tls, charset, init, found_rows, compress, local_infile, multi, attributes,
-  autocommit } = {}) {
+  autocommit, collation } = {}) {
   if (init) throw new Unsupported('init');
   if (charset === 'latin1') charset = 'latin1_swedish_ci';
+  // By default the driver asks for utf8mb4_unicode_ci, which is the behaviour `connect.collation`.
+  charset = collation || (charset === 'latin1_swedish_ci' ? charset : 'utf8mb4_general_ci');
   const wanted = {
     host: given.host,
     port: given.port,
@@ -41,7 +43,7 @@ function options({ user, password, database, tls, charset, init, found_rows, com
     multipleStatements: Boolean(multi),
     compress: Boolean(compress),
   };
-  if (charset) wanted.charset = charset;
+  wanted.charset = charset.toUpperCase();
   if (tls) wanted.ssl = { rejectUnauthorized: false };
   if (attributes) wanted.connectAttributes = attributes;
   if (local_infile) wanted.infileStreamFactory = (path) => fs.createReadStream(path);

@@ -10,8 +10,10 @@ final class Improved extends Driver
 {
     protected function login(array $wanted): mysqli
     {
-        if (isset($wanted['attributes'])) {
-            throw new Unsupported('attributes');
+        foreach (['attributes', 'collation'] as $name) {
+            if (isset($wanted[$name])) {
+                throw new Unsupported($name);
+            }
         }
         $connection = mysqli_init();
         $connection->options(MYSQLI_OPT_CONNECT_TIMEOUT, 20);

@@ -8,8 +8,10 @@ final class DataObjects extends Driver
 {
     protected function login(array $wanted): PDO
     {
-        if (isset($wanted['attributes'])) {
-            throw new Unsupported('attributes');
+        foreach (['attributes', 'collation'] as $name) {
+            if (isset($wanted[$name])) {
+                throw new Unsupported($name);
+            }
         }
         $options = [
             PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,

@@ -12,7 +12,7 @@ class MySQLClient(Driver):
 
     def connect(self, tls=None, init=None, found_rows=False, multi=True, local_infile=False, compress=False, charset=None,
                 database=None, autocommit=True, **options):
-        without(options, "attributes")
+        without(options, "attributes", "collation")
         if init:
             options["init_command"] = init
         if tls:

@@ -17,8 +17,10 @@ class Driver
   end
 
   def login(user: GIVEN["user"], password: GIVEN["password"], database: GIVEN["database"], tls: false, charset: "utf8mb4",
-            init: nil, found_rows: false, multi: false, compress: false, local_infile: false, attributes: nil, autocommit: nil)
+            init: nil, found_rows: false, multi: false, compress: false, local_infile: false, attributes: nil, autocommit: nil,
+            collation: nil)
     raise Unsupported, "compress" if compress
+    raise Unsupported, "collation" if collation
     options = {host: GIVEN["host"], port: GIVEN["port"].to_i, username: user, password: password, database: database,
                connect_timeout: 20, encoding: charset, reconnect: false, database_timezone: :utc, local_infile: local_infile}
     options[:init_command] = init if init

@@ -89,6 +89,7 @@ type options struct {
 	Database    json.RawMessage
 	TLS         bool
 	Charset     string
+	Collation   string
 	Init        *string
 	FoundRows   bool `json:"found_rows"`
 	Compress    bool
@@ -128,7 +129,7 @@ func (wanted options) config() (*mysql.Config, error) {
 		config.Apply(mysql.EnableCompression(true))
 	}
 	if wanted.Charset != "" {
-		config.Apply(mysql.Charset(wanted.Charset, ""))
+		config.Apply(mysql.Charset(wanted.Charset, wanted.Collation))
 	}
 	if wanted.Attributes != nil {
 		var pairs []string

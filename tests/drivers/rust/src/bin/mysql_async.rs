@@ -23,7 +23,11 @@ struct Driver {
 #[tokio::main]
 async fn main() {
     let mut driver = Driver { given: Given::read(), open: HashMap::new() };
-    let Ok(mut janitor) = driver.login(&Value::Null).await else { panic!("cannot log in") };
+    let mut janitor = match driver.login(&Value::Null).await {
+        Ok(janitor) => janitor,
+        Err(Failed::Error(error)) => panic!("cannot log in: {error}"),
+        Err(Failed::Unsupported(what)) => panic!("cannot log in: {what}"),
+    };
     for behaviour in driver.given.behaviours() {
         for sql in behaviour["given"].as_array().into_iter().flatten() {
             janitor.query_drop(text(sql)).await.expect("the fixture is loaded");
@@ -52,7 +56,7 @@ impl Driver {
     }
 
     fn options(&self, wanted: &Value) -> Result<OptsBuilder, Failed<Error>> {
-        for name in ["attributes", "charset"] {
+        for name in ["attributes", "charset", "collation"] {
             if !wanted[name].is_null() {
                 return Err(Failed::Unsupported(name.to_owned()));
             }

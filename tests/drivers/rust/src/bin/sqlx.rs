@@ -27,7 +27,11 @@ struct Driver {
 #[tokio::main]
 async fn main() {
     let mut driver = Driver { given: Given::read(), open: HashMap::new() };
-    let Ok(mut janitor) = driver.login(&Value::Null).await else { panic!("cannot log in") };
+    let mut janitor = match driver.login(&Value::Null).await {
+        Ok(janitor) => janitor,
+        Err(Failed::Error(error)) => panic!("cannot log in: {error}"),
+        Err(Failed::Unsupported(what)) => panic!("cannot log in: {what}"),
+    };
     for behaviour in driver.given.behaviours() {
         for sql in behaviour["given"].as_array().into_iter().flatten() {
             janitor.execute(text(sql)).await.expect("the fixture is loaded");
@@ -71,6 +75,9 @@ impl Driver {
             .disable_statement_logging();
         if !wanted.get("database").is_some_and(Value::is_null) {
             options = options.database(&or("database"));
+        }
+        if let Some(collation) = wanted["collation"].as_str() {
+            options = options.collation(collation);
         }
         if let Some(charset) = wanted["charset"].as_str() {
             options = options.charset(charset);
