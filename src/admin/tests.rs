@@ -147,7 +147,7 @@ fn pool_status() -> PoolStatus {
     PoolStatus {
         server: ServerName::from("db1:3306"),
         user: "shop".to_owned(),
-        flavor: Flavor { found_rows: true, deprecate_eof: true },
+        flavor: Flavor { found_rows: true, deprecate_eof: true, multi_results: true },
         idle: 1,
         lent: 2,
         connecting: 0,
@@ -244,7 +244,7 @@ async fn shards_servers_and_pools_are_shown_with_their_state() {
     assert!(lines(&operator, "SHOW SERVERS").await[0].starts_with("north|db1:3306|primary|up|8.4.6|NULL|"));
     assert_eq!(
         lines(&operator, "SHOW POOLS").await,
-        ["db1:3306|shop|1|1|2|1|0|4|3|10|5|1|connection refused"]
+        ["db1:3306|shop|1|1|1|2|1|0|4|3|10|5|1|connection refused"]
     );
 }
 

@@ -220,13 +220,13 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "a value of the shard key that the proxy cannot place exactly",
         "write the key as a literal of the column's type",
     ),
-    own(
+    mysql(
         "SW1209",
-        1235,
+        1064,
         "42000",
         Kind::Statement,
-        "several statements in one packet are not supported yet",
-        "send them one by one",
+        "several statements in one packet of a client that may not send them",
+        "send them one by one, or set CLIENT_MULTI_STATEMENTS at login",
     ),
     own(
         "SW1210",

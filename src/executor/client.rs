@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, Compression, ErrPacket, Framer, OkPacket, PIECE_BYTES, PacketError, StatusFlags,
-    TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+    CapabilityFlags, Chaining, Compression, ErrPacket, Framer, OkPacket, PIECE_BYTES, PacketError,
+    StatusFlags, TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
 /// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
@@ -33,6 +33,8 @@ pub(crate) struct Client<S> {
     traffic: Traffic,
     /// `None` costs nothing but a look.
     compressed: Option<Box<Compressed>>,
+    /// Further results follow in the answer to this command.
+    more_results: bool,
 }
 
 /// What stands between the stream and a client that compresses.
@@ -80,7 +82,8 @@ impl<S: Stream> Client<S> {
     ) -> Client<S> {
         let traffic = Traffic { from_client: received.len() as u64, to_client: 0 };
         let framer = Framer::new(packet_bytes_max);
-        Client { stream, received, out: Vec::new(), framer, capabilities, traffic, compressed: None }
+        let (compressed, more_results) = (None, false);
+        Client { stream, received, out: Vec::new(), framer, capabilities, traffic, compressed, more_results }
     }
 
     /// From now on everything is compressed, in both directions.
@@ -92,8 +95,23 @@ impl<S: Stream> Client<S> {
         self
     }
 
+    /// Says whether results of further statements of the same packet follow that of the running one. What servers answer is
+    /// changed accordingly; the proxy's own replies carry the status flags that they are given.
+    pub(crate) fn announce_more(&mut self, more: bool) {
+        self.more_results = more;
+    }
+
+    pub(crate) fn has_announced_more(&self) -> bool {
+        self.more_results
+    }
+
     pub(crate) fn deprecate_eof(&self) -> bool {
         self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
+    }
+
+    /// What was negotiated at the login.
+    pub(crate) fn capabilities(&self) -> CapabilityFlags {
+        self.capabilities
     }
 
     /// The next command's payload; `None` when the client closed its connection between commands. Cancel safe.
@@ -101,6 +119,16 @@ impl<S: Stream> Client<S> {
         if self.framer.is_between_payloads() {
             self.framer.restart();
         }
+        self.payload().await
+    }
+
+    /// What the client says in the course of a command: its number continues those of the command. Cancel safe.
+    pub(crate) async fn packet_of_exchange(&mut self) -> Result<Bytes, CommandError> {
+        let payload = self.payload().await?;
+        payload.ok_or_else(|| CommandError::Gone(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    async fn payload(&mut self) -> Result<Option<Bytes>, CommandError> {
         loop {
             if let Some(payload) = self.framer.take(&mut self.received)? {
                 if let Some(compressed) = &mut self.compressed {
@@ -169,6 +197,11 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    /// What a response whose first packet has the number `first` must become to be the next part of the answer.
+    pub(super) fn chaining(&self, first: u8) -> Chaining {
+        Chaining { shift: self.framer.sequence().wrapping_sub(first), more: self.more_results }
+    }
+
     /// So many packets of the response were forwarded: the proxy's own packets are numbered after them.
     pub(super) fn count_packets(&mut self, packets: u8) {
         let sequence = self.framer.sequence_mut();
@@ -179,6 +212,12 @@ impl<S: Stream> Client<S> {
     pub(super) async fn put(&mut self, payload: &[u8]) -> io::Result<()> {
         encode_packet(payload, self.framer.sequence_mut(), &mut self.out);
         if self.out.len() >= WRITE_BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    /// One packet of an exchange, at once.
+    pub(crate) async fn say(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.put(payload).await?;
+        self.flush().await
     }
 
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
@@ -206,8 +245,7 @@ impl<S: Stream> Client<S> {
                 return self.flush().await;
             }
         };
-        self.put(&payload).await?;
-        self.flush().await
+        self.say(&payload).await
     }
 
     /// EOF, or the OK packet in its place.

@@ -21,4 +21,4 @@ pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, wri
 pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
-pub(crate) use passthrough::passthrough;
+pub(crate) use passthrough::{pass_field_list, passthrough};

@@ -46,6 +46,7 @@ pub fn offered_to_clients(offer: Offer) -> CapabilityFlags {
 pub struct ServerWishes {
     pub found_rows: bool,
     pub deprecate_eof: bool,
+    pub multi_results: bool,
     pub tls: bool,
 }
 
@@ -55,6 +56,7 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     let mut needed = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
     needed.set(CapabilityFlags::CLIENT_FOUND_ROWS, wishes.found_rows);
     needed.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, wishes.deprecate_eof);
+    needed.set(CapabilityFlags::CLIENT_MULTI_RESULTS, wishes.multi_results);
     if !offered.contains(needed) {
         return None;
     }
@@ -63,7 +65,6 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     always.set(CapabilityFlags::CLIENT_SSL, wishes.tls);
     let where_offered = CapabilityFlags::CLIENT_LONG_FLAG
         | CapabilityFlags::CLIENT_TRANSACTIONS
-        | CapabilityFlags::CLIENT_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
@@ -83,7 +84,7 @@ mod tests {
             | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
         let offer = Offer { deprecate_eof: true, tls: true, zlib: true, zstd: true };
         assert!(!offered_to_clients(offer).intersects(refused));
-        let wishes = ServerWishes { found_rows: true, deprecate_eof: true, tls: true };
+        let wishes = ServerWishes { found_rows: true, deprecate_eof: true, multi_results: true, tls: true };
         let wanted = wanted_from_server(CapabilityFlags::all(), wishes).unwrap();
         let compressed =
             CapabilityFlags::CLIENT_COMPRESS | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM;
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn a_server_without_what_the_client_negotiated_is_refused() {
         let offered = CapabilityFlags::all() - CapabilityFlags::CLIENT_DEPRECATE_EOF;
-        let wishes = ServerWishes { found_rows: false, deprecate_eof: true, tls: false };
+        let wishes = ServerWishes { found_rows: false, deprecate_eof: true, multi_results: true, tls: false };
         assert_eq!(wanted_from_server(offered, wishes), None);
     }
 }

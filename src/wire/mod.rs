@@ -7,11 +7,12 @@
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
 //! * `command` — what clients send afterwards.
 //! * `response`, `resultset` — what is answered.
-//! * `boundary` — where a server's response ends, by reading packet headers only.
+//! * `boundary` — where a server's response ends, by reading packet headers only. `chain` — it as a part of a longer answer.
 
 mod auth;
 mod boundary;
 mod capability;
+mod chain;
 mod codec;
 mod collation;
 mod command;
@@ -30,6 +31,7 @@ pub use boundary::{Boundary, BoundaryError, Outcome, PacketKind, Progress, Secti
 pub use capability::{
     CapabilityFlags, Offer, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server,
 };
+pub use chain::Chaining;
 pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
 pub use command::{Command, command_packet, query_packet};

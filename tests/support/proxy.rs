@@ -55,6 +55,14 @@ impl Setup {
         self
     }
 
+    /// A database that is whole on one shard, counted from 0, with whatever tables it gets.
+    pub(crate) fn whole(mut self, database: &Database, shard: usize) -> Setup {
+        let (name, shard) = (&database.name, shard + 1);
+        // Tables of the map may stand in any order.
+        self.map.schemes.push(format!("[[database]]\nname = \"{name}\"\ndefault_shard = \"shard{shard}\""));
+        self
+    }
+
     /// A `[[scheme]]` table as text.
     pub(crate) fn scheme(mut self, text: &str) -> Setup {
         self.map.schemes.push(text.to_owned());

@@ -3,10 +3,11 @@
 //!
 //! An unknown user goes through the exchange of an existing one, so that neither messages nor time tell who exists.
 //!
-//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `stream` — plain or TLS.
+//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `change` — COM_CHANGE_USER. * `stream` — plain or TLS.
 //! * `certificate` — what users require of TLS. * `error`.
 
 mod certificate;
+mod change;
 mod error;
 mod exchange;
 mod gate;
@@ -28,9 +29,10 @@ use crate::wire::{
 
 use exchange::{Applicant, Link};
 
+pub(super) use change::{Changing, change_user};
 pub(crate) use error::LoginError;
 pub(crate) use gate::{Gate, GateError, GateRules};
-pub(crate) use stream::ClientStream;
+pub(crate) use stream::{Channel, ClientStream};
 
 /// Who knocks.
 #[derive(Debug, Clone, Copy)]
