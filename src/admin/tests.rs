@@ -84,6 +84,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),

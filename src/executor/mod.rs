@@ -10,7 +10,9 @@ mod concatenate;
 mod everywhere;
 mod exchange;
 mod failure;
+mod gather;
 mod interrupt;
+mod merge;
 pub(crate) mod metrics;
 mod passthrough;
 
@@ -20,5 +22,6 @@ pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
 pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
+pub(crate) use gather::{Terms, merge};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use passthrough::{pass_field_list, passthrough};

@@ -3,6 +3,7 @@
 //!
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
+//! * `merge` — what is done with the rows of several shards.
 //! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
 
 mod analysis;
@@ -12,6 +13,7 @@ mod column;
 mod from;
 mod function;
 mod insert;
+mod merge;
 mod named;
 mod names;
 mod physical;
@@ -23,6 +25,7 @@ mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
+pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };

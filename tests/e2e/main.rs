@@ -22,6 +22,7 @@ mod encodings;
 mod hostile;
 mod local;
 mod login;
+mod merging;
 mod operate;
 mod poison;
 mod pools;
