@@ -404,7 +404,9 @@ fn packages_of_the_driver_matrix_are_pinned_by_hash_and_name_no_registry() {
     for jar in wanted {
         assert!(jars.lines().any(|line| line.ends_with(&format!("  {jar}"))), "{jar} has no checksum");
     }
-    for file in ["python/requirements.txt", "node/package-lock.json", "java/pom.xml", "go/go.mod", "go/go.sum"] {
+    for file in
+        ["python/requirements.txt", "node/package-lock.json", "java/pom.xml", "go/go.mod", "go/go.sum"]
+    {
         let text = read(Path::new("tests/drivers").join(file));
         let named = text.lines().any(|line| {
             line.contains("://") && !line.contains("maven.apache.org/POM") && !line.contains("\"url\"")

@@ -78,10 +78,7 @@ impl MapFile {
             push(&mut out, format_args!("\n{}\n", scheme.trim()));
         }
         for database in &self.databases {
-            push(
-                &mut out,
-                format_args!("\n[[database]]\nname = {}\n", quoted(&database.name)),
-            );
+            push(&mut out, format_args!("\n[[database]]\nname = {}\n", quoted(&database.name)));
             if let Some(shard) = &database.default_shard {
                 push(&mut out, format_args!("default_shard = {}\n", quoted(shard)));
             }

@@ -107,7 +107,6 @@ async function main() {
     try {
       answer = await part();
     } catch (error) {
-      if (!error.name.startsWith('Sequelize')) throw error;
       answer = { error: [error.name, error.message] };
     }
     said(`shop ${name}`, { steps: [Array.isArray(answer) ? { rows: answer } : answer] });

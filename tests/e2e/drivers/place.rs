@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use shardway::internal::local::{
     Flavor, Folder, Installed, MapDatabase, MapTable, Placing, Server, Template,
 };
-use serde_json::Value;
 
 use super::checklist::Checklist;
 use super::program::Program;
 use crate::support::{APP, Cluster, Proxy, SHARDS, Setup};
 
 /// Users of one plugin each; on the proxy they are `APP` towards the servers.
-const PLUGIN_USERS: [(&str, &str); 2] = [("native", "mysql_native_password"), ("sha2", "caching_sha2_password")];
+const PLUGIN_USERS: [(&str, &str); 2] =
+    [("native", "mysql_native_password"), ("sha2", "caching_sha2_password")];
 
 /// Tables that applications make themselves.
 const OF_APPLICATIONS: [&str; 2] = ["customers", "orders"];
@@ -119,7 +120,8 @@ impl Grounds {
         for (place, name) in names {
             let names = checklist.tables.keys().map(String::as_str).chain(OF_APPLICATIONS);
             let listed = names.filter(|_| *place == Place::Sharded);
-            let tables = listed.map(|table| MapTable { name: table.to_owned(), placing: placing(table) }).collect();
+            let tables =
+                listed.map(|table| MapTable { name: table.to_owned(), placing: placing(table) }).collect();
             let default_shard = Some("shard1".to_owned());
             setup.map.databases.push(MapDatabase { name: name.clone(), default_shard, tables });
         }

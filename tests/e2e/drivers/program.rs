@@ -76,7 +76,9 @@ impl Program {
         match output.status.code() {
             Some(0) => Ok(()),
             Some(MISSING) => Err(said),
-            _ => panic!("{} cannot be built:\n{said}\n{}", self.name, String::from_utf8_lossy(&output.stdout)),
+            _ => {
+                panic!("{} cannot be built:\n{said}\n{}", self.name, String::from_utf8_lossy(&output.stdout))
+            }
         }
     }
 

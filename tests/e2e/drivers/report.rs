@@ -100,7 +100,9 @@ impl Report {
         let counts: Vec<String> = self
             .counts
             .iter()
-            .map(|(place, equal, expected)| format!("{place}: {equal} equal, {expected} differ as written down"))
+            .map(|(place, equal, expected)| {
+                format!("{place}: {equal} equal, {expected} differ as written down")
+            })
             .collect();
         format!(
             "{} on {}: {}; {} not offered by the driver",
@@ -133,7 +135,8 @@ fn difference(id: &str, wanted: &Value, found: &Value, checklist: &Checklist) ->
         let found = found.get(number).cloned().unwrap_or_default();
         if in_order(wanted) != in_order(&found) {
             let shown = step.map_or_else(String::new, super::checklist::Step::shown);
-            let (one, other) = around_difference(&in_order(wanted).to_string(), &in_order(&found).to_string());
+            let (one, other) =
+                around_difference(&in_order(wanted).to_string(), &in_order(&found).to_string());
             let text = format!("step {number}: {shown}\n    one server: {one}\n    the proxy:  {other}");
             return Some(Difference { found, text });
         }
