@@ -98,9 +98,9 @@ impl Expectations {
     }
 
     /// With `UPDATE`: writes the file with what was seen. A part of the matrix cannot tell that an entry is not needed.
-    pub(super) fn rewrite(&self, whole: bool) {
+    pub(super) fn rewritten(&self, whole: bool) -> bool {
         if std::env::var_os(UPDATE_VARIABLE).is_none() {
-            return;
+            return false;
         }
         let mut text = self.head.clone();
         for entry in &self.entries {
@@ -135,6 +135,7 @@ impl Expectations {
             push_entry(&mut text, &behaviours, &lists, outcome, UNREAD);
         }
         std::fs::write(path(), text).unwrap();
+        true
     }
 
     /// Entries, or behaviours of them, that no difference needed.
