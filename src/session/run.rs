@@ -28,7 +28,7 @@ use crate::router::WeightCache;
 use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command, Compression, OkPacket, RowFormat, StatusFlags};
+use crate::wire::{CapabilityFlags, Command, Compression, OkPacket, RowFormat, SCRAMBLE_BYTES, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
@@ -69,6 +69,8 @@ pub(crate) struct Session<S> {
     pub(super) channel: Channel,
     /// Several statements may come in one packet.
     pub(super) multi_statements: bool,
+    /// The greeting's.
+    pub(super) challenge: [u8; SCRAMBLE_BYTES],
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -265,6 +267,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             due: None,
             channel,
             multi_statements,
+            challenge: login.challenge,
             pin_shown: false,
             silence,
         }
@@ -337,6 +340,10 @@ impl<S: Stream> Session<S> {
             }
         };
         match command {
+            // A statement that came already is not begun any more, as on a server: KILL is answered before.
+            Ok(Some(_)) if self.registration.alarm().is_raised(Call::EndSession) => {
+                Err(End::Dismissed(ClientError::new("SW1506", "the session was killed")))
+            }
             Ok(Some(payload)) => Ok(payload),
             Ok(None) | Err(CommandError::Gone(_)) => Err(End::Finished),
             Err(CommandError::Packet(error)) => Err(End::Dismissed(error.client())),

@@ -17,6 +17,7 @@ mod commands;
 mod compressed;
 mod conformance;
 mod demo;
+mod drivers;
 mod encodings;
 mod greeting;
 mod hostile;
