@@ -13,9 +13,11 @@ use crate::planner::Merge;
 use crate::wire::{ColumnDefinition, Outcome, StatusFlags, encode_eof, put_lenenc_int, query_packet};
 
 /// What a merge may take and is told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) session_status: StatusFlags,
+    /// Of the plan's conditions, in their order.
+    pub(crate) literals: Vec<Vec<u8>>,
     /// For groups that must be sorted.
     pub(crate) bytes_max: usize,
 }
@@ -40,7 +42,7 @@ pub(crate) async fn merge<S: Stream>(
         }
     }
     let columns = definitions(participants, &heads)?;
-    let mut merger = Merger::new(plan, &columns, terms.bytes_max).map_err(refusal)?;
+    let mut merger = Merger::new(plan, &columns, &terms.literals, terms.bytes_max).map_err(refusal)?;
     let mut outcome = Outcome::default();
     let mut sources = Sources { open: participants.iter().map(|_| true).collect() };
     let mut begun = false;

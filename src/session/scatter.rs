@@ -55,7 +55,7 @@ impl<S: Stream> Session<S> {
                 text: target.text.as_deref().unwrap_or(text),
             })
             .collect();
-        let result = self.run_on_many(plan, statement, &mut participants).await;
+        let result = self.run_on_many(plan, text, statement, &mut participants).await;
         drop(participants);
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
@@ -85,6 +85,7 @@ impl<S: Stream> Session<S> {
     async fn run_on_many(
         &mut self,
         plan: &Plan,
+        text: &[u8],
         statement: &sql::Statement,
         participants: &mut [Participant<'_>],
     ) -> Result<Option<OkPacket>, Failure> {
@@ -95,8 +96,16 @@ impl<S: Stream> Session<S> {
                 self.account.route = RouteLabel::Scatter;
                 let outcome = match &plan.combine {
                     Combine::Merge(plan) => {
-                        let terms =
-                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        let literal = |slot: usize| {
+                            let span = statement.literals.get(slot)?.span.clone();
+                            text.get(span.start as usize..span.end as usize).map(<[u8]>::to_vec)
+                        };
+                        let literals = plan.conditions.iter().map(|of| literal(of.slot).unwrap_or_default());
+                        let terms = Terms {
+                            session_status: status,
+                            literals: literals.collect(),
+                            bytes_max: self.settings.limits.merge_bytes_max,
+                        };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
                     _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
