@@ -15,6 +15,7 @@ mod interrupt;
 mod merge;
 pub(crate) mod metrics;
 mod passthrough;
+mod results;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
@@ -24,4 +25,5 @@ pub(crate) use exchange::{Answer, ask, ask_for, prepare};
 pub(crate) use failure::Failure;
 pub(crate) use gather::{Terms, merge};
 pub(crate) use interrupt::Interrupt;
+pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;

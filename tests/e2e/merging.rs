@@ -42,6 +42,7 @@ struct Answer {
     /// Name, type, collation, decimals.
     columns: Vec<(String, u8, u16, u8)>,
     rows: Vec<Vec<Option<String>>>,
+    warnings: u16,
 }
 
 async fn answer(client: &mut Client, sql: &str) -> Result<Answer, (u16, String)> {
@@ -59,6 +60,7 @@ async fn answer(client: &mut Client, sql: &str) -> Result<Answer, (u16, String)>
         })
         .collect();
     let rows: Result<Vec<mysql_async::Row>, _> = result.collect().await;
+    let warnings = result.warnings();
     let rows = match rows {
         Ok(rows) => rows,
         Err(mysql_async::Error::Server(error)) => return Err((error.code, error.message)),
@@ -72,6 +74,7 @@ async fn answer(client: &mut Client, sql: &str) -> Result<Answer, (u16, String)>
     Ok(Answer {
         columns,
         rows: rows.into_iter().map(|row| row.unwrap().into_iter().map(cell).collect()).collect(),
+        warnings,
     })
 }
 
@@ -227,6 +230,7 @@ async fn rows_come_in_the_order_of_one_server() {
         }
         for sql in [
             "SELECT k AS x, v FROM {t} ORDER BY x DESC",
+            "SELECT -k AS i FROM {t} ORDER BY i",
             "SELECT v, k FROM {t} ORDER BY 2",
             "SELECT l, k FROM {t} ORDER BY 1 DESC, 2",
             "SELECT {t}.*, k + 1 FROM {t} ORDER BY i DESC, {t}.v, k",
