@@ -21,7 +21,7 @@ use crate::control::Control;
 use crate::executor::Call;
 use crate::executor::metrics::ExecutorMetrics;
 use crate::http::{self, PlanCacheCounts, ReloadMetrics};
-use crate::listener::{accept, load_certificate};
+use crate::listener::{ArrivalError, accept, client_address, load_certificate};
 use crate::planner::PlanCache;
 use crate::session::metrics::SessionMetrics;
 use crate::session::{self, Gate, Orders, Registry, Shared};
@@ -65,7 +65,8 @@ pub(super) async fn build(
     let settings = loaded.settings.clone();
     let logs = logging::init(&settings.log)?;
     let started = Instant::now();
-    let (data, root) = (Scope::new(), Scope::on(operations.clone()));
+    // Pools connect on behalf of both planes: their sockets belong to the data plane's runtime all the same.
+    let (data, root) = (Scope::on(runtime::Handle::current()), Scope::on(operations.clone()));
     let metrics = MetricRegistry::new();
     register_process(&metrics);
     let listening = Listening::bind(&settings, &operations)?;
@@ -140,6 +141,11 @@ impl Parts {
         drop(sources::reload(&self.control, &self.reloads).await);
     }
 
+    /// As of the last reload.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.shared.settings.borrow().limits.drain_timeout
+    }
+
     /// How many clients there are.
     pub(super) fn sessions(&self) -> usize {
         self.shared.registry.len()
@@ -160,6 +166,10 @@ impl Parts {
         self.shared.registry.raise(Call::EndSession);
         if !self.clients.stop(STOP_TIMEOUT).await {
             tracing::warn!(sessions = self.sessions(), "sessions did not end in time");
+        }
+        // KILL QUERY for what their clients left running.
+        if !self.shared.scope.finished(STOP_TIMEOUT).await {
+            tracing::warn!("statements may still run on servers");
         }
         self.pools.close();
         for (plane, scope) in [("data", &self.data), ("operations", &self.root)] {
@@ -220,13 +230,33 @@ async fn serve_clients(listener: TcpListener, stop: CancellationToken, clients: 
         move |stream: TcpStream, peer, permit| {
             let shared = Arc::clone(&serving);
             async move {
-                session::serve(shared, stream, peer).await;
+                serve_client(shared, stream, peer).await;
                 drop(permit);
             }
         },
         move |stream| session::refuse_for_limit(Arc::clone(&shared), stream),
     )
     .await;
+}
+
+/// Serves whoever is at the other end, when a load balancer opened the connection.
+async fn serve_client(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    let arrived = {
+        let settings = Arc::clone(&shared.settings.borrow());
+        let limit = settings.limits.handshake_timeout;
+        tokio::select! {
+            arrived = client_address(&mut stream, peer, &settings.listen.proxy_protocol, limit) => arrived,
+            () = shared.draining.cancelled() => return,
+        }
+    };
+    match arrived {
+        Ok(client) => session::serve(shared, stream, client).await,
+        Err(ArrivalError::Gone(error)) => tracing::debug!(%peer, %error, "closed before its PROXY header"),
+        Err(error @ (ArrivalError::Bad(_) | ArrivalError::Timeout { .. })) => {
+            tracing::warn!(%peer, %error, "a connection without its PROXY header");
+            session::refuse_unannounced(&shared, stream, error.to_string()).await;
+        }
+    }
 }
 
 /// What the control plane takes from the sessions' channels.

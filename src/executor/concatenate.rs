@@ -9,13 +9,26 @@ use super::everywhere::Participant;
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use super::results::{Begun, begin_all, end, next_row, put};
+use super::results::{Begun, begin_all, drain, end, next_row, put};
 use crate::wire::{Outcome, StatusFlags, encode_eof};
 
 /// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
-/// On a failure the connections are in the middle of their responses: drop the leases.
+/// After a failure the participants' progress tells which connections are in the middle of their responses: drop those leases.
 pub(crate) async fn concatenate<S: Stream>(
+    participants: &mut [Participant<'_>],
+    session_status: StatusFlags,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    let result = forward(participants, session_status, client, interrupt).await;
+    if let Err(Failure::Server { .. }) = result {
+        drain(participants, client, interrupt).await;
+    }
+    result
+}
+
+async fn forward<S: Stream>(
     participants: &mut [Participant<'_>],
     session_status: StatusFlags,
     client: &mut Client<S>,

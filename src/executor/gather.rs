@@ -9,7 +9,7 @@ use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::merge::{MergeError, Merger, Step};
-use super::results::{Begun, Next, begin_all, end, next_row, put};
+use super::results::{Begun, Next, begin_all, drain, end, next_row, put};
 use crate::error::ClientError;
 use crate::planner::Merge;
 use crate::wire::{ColumnDefinition, Outcome, StatusFlags, encode_eof, put_lenenc_int};
@@ -24,9 +24,22 @@ pub(crate) struct Terms {
     pub(crate) bytes_max: usize,
 }
 
-/// Asks every participant and forwards the merged rows. On a failure the connections are in the middle of their responses:
-/// drop the leases.
+/// Asks every participant and forwards the merged rows. Failures leave participants as those of [`super::concatenate`] do.
 pub(crate) async fn merge<S: Stream>(
+    plan: &Merge,
+    participants: &mut [Participant<'_>],
+    terms: Terms,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    let result = forward(plan, participants, terms, client, interrupt).await;
+    if let Err(Failure::Server { .. } | Failure::Refused(_)) = result {
+        drain(participants, client, interrupt).await;
+    }
+    result
+}
+
+async fn forward<S: Stream>(
     plan: &Merge,
     participants: &mut [Participant<'_>],
     terms: Terms,

@@ -4,16 +4,21 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::alarm::Call;
 use super::client::{Client, Stream};
-use super::everywhere::Participant;
+use super::everywhere::{Participant, Progress};
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, query_packet};
+
+/// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
+const DRAIN_BYTES_MAX: usize = 1 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// One shard's result, up to its first row.
 pub(super) struct Begun {
@@ -42,8 +47,8 @@ impl Next {
     }
 }
 
-/// Asks all participants and waits until each has begun its rows. The first failure of any is the failure of all: nobody waits for
-/// the slower ones then.
+/// Asks all participants and waits until each has begun its rows. The first error of any is the answer: the slower ones get only so much
+/// time as their connections are worth.
 pub(super) async fn begin_all<S: Stream>(
     participants: &mut [Participant<'_>],
     client: &mut Client<S>,
@@ -52,7 +57,7 @@ pub(super) async fn begin_all<S: Stream>(
     for participant in participants.iter_mut() {
         participant.connection.send(&query_packet(participant.text)).await?;
     }
-    let beginnings = participants.iter_mut().map(|participant| Box::pin(begin(participant))).collect();
+    let beginnings = participants.iter_mut().map(|participant| Some(Box::pin(begin(participant)))).collect();
     tokio::select! {
         biased;
         begun = all(beginnings) => begun,
@@ -63,22 +68,67 @@ pub(super) async fn begin_all<S: Stream>(
 
 /// The values of all, in their order, or the first failure.
 async fn all<T, F: Future<Output = Result<T, Failure>>>(
-    mut waiting: Vec<Pin<Box<F>>>,
+    mut waiting: Vec<Option<Pin<Box<F>>>>,
 ) -> Result<Vec<T>, Failure> {
     let mut values: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        let mut ready = true;
-        for (future, value) in waiting.iter_mut().zip(&mut values).filter(|(_, value)| value.is_none()) {
-            match future.as_mut().poll(context) {
-                Poll::Ready(Ok(found)) => *value = Some(found),
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
-                Poll::Pending => ready = false,
+    while let Some((index, value)) = next_of(&mut waiting).await {
+        match value {
+            Ok(value) => values[index] = Some(value),
+            Err(failure) => {
+                if let Failure::Server { .. } = failure {
+                    let others = async { while next_of(&mut waiting).await.is_some() {} };
+                    let _late = tokio::time::timeout(DRAIN_TIME_MAX, others).await;
+                }
+                return Err(failure);
             }
         }
-        if ready { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await?;
+    }
     Ok(values.into_iter().flatten().collect())
+}
+
+/// The first that is ready, which is taken out; none when none is left.
+async fn next_of<T, F: Future<Output = T>>(waiting: &mut [Option<Pin<Box<F>>>]) -> Option<(usize, T)> {
+    poll_fn(|context| {
+        let mut left = false;
+        for (index, slot) in waiting.iter_mut().enumerate() {
+            let Some(future) = slot else { continue };
+            if let Poll::Ready(value) = future.as_mut().poll(context) {
+                *slot = None;
+                return Poll::Ready(Some((index, value)));
+            }
+            left = true;
+        }
+        if left { Poll::Pending } else { Poll::Ready(None) }
+    })
+    .await
+}
+
+/// Reads rows that nobody will see, so that connections can be kept; what would take longer is left as it is.
+pub(super) async fn drain<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) {
+    let _late = tokio::time::timeout(DRAIN_TIME_MAX, read_to_end(participants, client, interrupt)).await;
+}
+
+async fn read_to_end<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    for participant in participants.iter_mut() {
+        let mut bytes = 0;
+        while participant.progress == Progress::Rows && bytes < DRAIN_BYTES_MAX {
+            match next_row(participant, client, interrupt).await {
+                Ok(Next::Row(row)) => bytes += row.len(),
+                // An error of this one, too, is a whole answer.
+                Ok(Next::End { .. }) | Err(Failure::Server { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the column definitions and the first row. Cancel safe only in that the connection must be dropped then.
@@ -104,7 +154,8 @@ async fn begin(participant: &mut Participant<'_>) -> Result<Begun, Failure> {
     if !connection.deprecate_eof() {
         connection.packet().await?;
     }
-    let first = connection.packet().await?;
+    participant.progress = Progress::Rows;
+    let first = participant.connection.packet().await?;
     Ok(Begun { columns, first: next(participant, first)? })
 }
 
@@ -123,7 +174,7 @@ pub(super) async fn next_row<S: Stream>(
     next(participant, packet)
 }
 
-fn next(participant: &Participant<'_>, packet: Bytes) -> Result<Next, Failure> {
+fn next(participant: &mut Participant<'_>, packet: Bytes) -> Result<Next, Failure> {
     let connection = &*participant.connection;
     match packet.first() {
         Some(0xFF) => Err(refusal(participant, &packet)),
@@ -131,6 +182,7 @@ fn next(participant: &Participant<'_>, packet: Bytes) -> Result<Next, Failure> {
             let end = end_of(&packet, connection.deprecate_eof()).map_err(|_| {
                 Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
             })?;
+            participant.progress = Progress::Answered(end.status);
             Ok(Next::End { status: end.status, warnings: end.warnings })
         }
         _ => Ok(Next::Row(packet)),
@@ -138,9 +190,12 @@ fn next(participant: &Participant<'_>, packet: Bytes) -> Result<Next, Failure> {
 }
 
 /// A server's own error.
-fn refusal(participant: &Participant<'_>, packet: &[u8]) -> Failure {
+fn refusal(participant: &mut Participant<'_>, packet: &[u8]) -> Failure {
     match ErrPacket::decode(packet) {
-        Ok(packet) => Failure::Server { shard: participant.shard.clone(), packet },
+        Ok(packet) => {
+            participant.progress = Progress::Refused;
+            Failure::Server { shard: participant.shard.clone(), packet }
+        }
         Err(_) => Failure::Backend(unexpected(participant.connection, "an ERR packet that cannot be read")),
     }
 }

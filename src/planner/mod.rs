@@ -34,7 +34,7 @@ pub(crate) use physical::{
 
 use crate::error::ClientError;
 use crate::sql::{self, Kind};
-use crate::topology::Topology;
+use crate::topology::{ShardId, Topology};
 
 /// All that a plan depends on besides the topology.
 #[derive(Debug, Clone, Copy)]
@@ -74,12 +74,41 @@ fn read(statement: &sqlparser::ast::Statement, request: &Request<'_>, topology: 
         Statement::Insert(insert) => insert::plan(insert, request, topology),
         _ => return named::plan(request, topology),
     };
+    if request.statement.features.has(sql::Feature::NamedLock) {
+        lock_by_name(&mut plan, topology);
+    }
     if request.statement.features.has(sql::Feature::ShardColumn)
         && !matches!(plan.routing, Routing::Refused { .. })
     {
         shard_column::mark(statement, &mut plan, request, topology);
     }
     plan
+}
+
+/// A lock by name excludes others on one server only: all sessions ask the primary of the same shard for it.
+fn lock_by_name(plan: &mut Plan, topology: &Topology) {
+    const LOCKS: ShardId = ShardId(0);
+    match &plan.routing {
+        Routing::Anywhere => {
+            plan.routing = Routing::One(LOCKS);
+            plan.rule = "named-lock";
+            plan.proof =
+                "A lock by name excludes others on one server only: all sessions ask the same shard for it."
+                    .to_owned();
+        }
+        Routing::One(LOCKS) | Routing::Refused { .. } => {}
+        _ if topology.shards.len() == 1 => {}
+        _ => {
+            let name = &topology.shard(LOCKS).name;
+            let detail =
+                format!("a lock by name, all of which are on shard {name}, beside rows that are not");
+            let tables = std::mem::take(&mut plan.tables);
+            *plan = Plan::refused(plan.verb, ClientError::new("SW1202", detail)).over(tables);
+        }
+    }
+    if plan.verb == Verb::Read {
+        plan.verb = Verb::LockingRead;
+    }
 }
 
 fn is_read(query: &sqlparser::ast::Query) -> bool {
@@ -101,6 +130,7 @@ impl Plan {
             proof: proof.into(),
             shard_columns: Vec::new(),
             insert_id: InsertId::Unknown,
+            calls_stored: false,
             cacheable: true,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     /// Where the text says `_shard`. Byte offsets into this very text.
     pub(crate) shard_columns: Vec<ShardColumn>,
     pub(crate) insert_id: InsertId,
+    /// A read that calls what may be a stored function, which may write.
+    pub(crate) calls_stored: bool,
     /// Plans that hold offsets into one text serve that text alone: they are made anew each time.
     pub(crate) cacheable: bool,
 }

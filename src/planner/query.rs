@@ -33,13 +33,6 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
             let proof = "Rows of reference tables are locked in one copy, the same for everybody.";
             Plan::new(verb, Routing::One(ShardId(0)), "reference-lock", proof)
         }
-        Placed::Anywhere { reference: false, system: false }
-            if request.statement.features.has(crate::sql::Feature::NamedLock) =>
-        {
-            let proof =
-                "A lock by name excludes others on one server only: all sessions ask the same shard for it.";
-            Plan::new(verb, Routing::One(ShardId(0)), "named-lock", proof)
-        }
         Placed::Anywhere { reference, system } => anywhere(verb, reference, system, request, topology),
         Placed::CoLocated(part) => {
             let count = analysis.sharded().len();
@@ -54,7 +47,7 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
             pinned(verb, parts, construct)
         }
     };
-    plan.over(tables)
+    Plan { calls_stored: !analysis.stored.is_empty(), ..plan.over(tables) }
 }
 
 /// What several shards' rows become, and whether the plan serves other literals, too.
@@ -105,7 +98,7 @@ pub(super) fn single(verb: Verb, shard: ShardId, topology: &Topology) -> Plan {
 }
 
 fn anywhere(verb: Verb, reference: bool, system: bool, request: &Request<'_>, topology: &Topology) -> Plan {
-    if system && !reference {
+    if system {
         return system_schema(verb, request, topology);
     }
     let (rule, proof) = match reference {

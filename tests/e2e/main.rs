@@ -7,10 +7,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;
+mod commands;
+mod compressed;
+mod conformance;
 mod demo;
 mod encodings;
 mod hostile;
@@ -20,10 +25,13 @@ mod merging;
 mod operate;
 mod poison;
 mod pools;
+mod procedures;
 mod refusals;
 mod routing;
 mod sessions;
+mod several;
 mod smoke;
+mod soak;
 mod stream;
 mod transactions;
 mod writes;
