@@ -37,8 +37,8 @@ pub(crate) struct Flavor {
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS, DEPRECATE_EOF and MULTI_RESULTS by
-/// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
+/// PS_MULTI_RESULTS, LONG_FLAG, LOCAL_FILES, CONNECT_ATTRS where the server has it; FOUND_ROWS, DEPRECATE_EOF and MULTI_RESULTS by
+/// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, SESSION_TRACK, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,

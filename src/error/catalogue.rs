@@ -140,6 +140,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "packets out of order",
         "the client must number its packets from zero in each command",
     ),
+    mysql(
+        "SW1107",
+        3948,
+        "42000",
+        Kind::Access,
+        "LOAD DATA LOCAL of a client that sends no files",
+        "allow local files in the client (--local-infile, allowLoadLocalInfile) and on the servers (local_infile)",
+    ),
     own(
         "SW1201",
         1064,

@@ -7,14 +7,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, Chaining, ErrPacket, Framer, OkPacket, PacketError, StatusFlags, TextResult, encode_eof,
-    encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+    CapabilityFlags, Chaining, ErrPacket, FilePart, FileReader, Framer, OkPacket, PacketError, StatusFlags,
+    TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
 /// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
 const READ_AHEAD_MAX: usize = 64 * 1024;
 /// Replies are written out when this many bytes have gathered.
 const WRITE_BATCH: usize = 64 * 1024;
+/// Room for reads of a file.
+const FILE_READ_BYTES: usize = 64 * 1024;
 /// Room for reads: a buffer of this length serves many short commands.
 const READ_BYTES: usize = 4 * 1024;
 /// A read is not begun with less room than this.
@@ -33,6 +35,8 @@ pub(crate) struct Client<S> {
     traffic: Traffic,
     /// Further results follow in the answer to this command.
     more_results: bool,
+    /// Where the file is that the client sends.
+    file: FileReader,
 }
 
 /// Bytes exchanged with a client.
@@ -71,7 +75,16 @@ impl<S: Stream> Client<S> {
     ) -> Client<S> {
         let traffic = Traffic { from_client: received.len() as u64, to_client: 0 };
         let framer = Framer::new(packet_bytes_max);
-        Client { stream, received, out: Vec::new(), framer, capabilities, traffic, more_results: false }
+        Client {
+            stream,
+            received,
+            out: Vec::new(),
+            framer,
+            capabilities,
+            traffic,
+            more_results: false,
+            file: FileReader::default(),
+        }
     }
 
     /// Says whether results of further statements of the same packet follow that of the running one. What servers answer is
@@ -118,6 +131,23 @@ impl<S: Stream> Client<S> {
                 } else {
                     Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()))
                 };
+            }
+        }
+    }
+
+    /// The next bytes of the file that the client sends, as they come; `None` at its end. The next call begins where this one
+    /// ended. Cancel safe.
+    pub(super) async fn file_part(&mut self) -> Result<Option<Bytes>, CommandError> {
+        loop {
+            if let Some(part) = self.file.take(&mut self.received, self.framer.sequence_mut())? {
+                return Ok(match part {
+                    FilePart::Bytes(bytes) => Some(bytes),
+                    FilePart::End => None,
+                });
+            }
+            self.received.reserve(FILE_READ_BYTES);
+            if self.read().await.map_err(CommandError::Gone)? == 0 {
+                return Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }

@@ -11,6 +11,7 @@ mod everywhere;
 mod exchange;
 mod failure;
 mod interrupt;
+mod load;
 pub(crate) mod metrics;
 mod passthrough;
 
@@ -21,4 +22,5 @@ pub(crate) use everywhere::{Participant, Tally, define_everywhere, write_everywh
 pub(crate) use exchange::{Answer, ask, ask_for, prepare};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
+pub(crate) use load::pass_load;
 pub(crate) use passthrough::{pass_field_list, passthrough};

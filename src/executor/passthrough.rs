@@ -8,8 +8,9 @@ use super::alarm::Call;
 use super::client::Client;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::load::pass_file;
 use crate::backend::{BackendError, Connection};
-use crate::wire::{Boundary, BoundaryError, Chaining, HEADER_BYTES, Outcome, Progress};
+use crate::wire::{Boundary, BoundaryError, HEADER_BYTES, Outcome, Progress};
 
 /// Forwards the response to one command that was sent on `connection`. Bytes are forwarded as they arrive, so memory is one read
 /// buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
@@ -32,19 +33,20 @@ pub(crate) async fn pass_field_list<S: super::client::Stream>(
     pass(boundary, connection, client, interrupt).await
 }
 
-async fn pass<S: super::client::Stream>(
+pub(super) async fn pass<S: super::client::Stream>(
     mut boundary: Boundary,
     connection: &mut Connection,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    let mut chaining = None;
+    // The number of the response's first packet.
+    let mut first = None;
     let mut more_needed = connection.received.len() < HEADER_BYTES;
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {
             return Err(settle(failure, &boundary, client));
         }
-        let progress = match advance(&mut boundary, connection, client, &mut chaining) {
+        let progress = match advance(&mut boundary, connection, client, &mut first) {
             Ok(progress) => progress,
             Err(error) => {
                 let error =
@@ -63,6 +65,13 @@ async fn pass<S: super::client::Stream>(
             client.count_packets(boundary.packets());
             return Ok(boundary.outcome());
         }
+        if boundary.waits_for_file() {
+            client.count_packets(boundary.packets());
+            let number = first.take().unwrap_or_default().wrapping_add(boundary.packets());
+            boundary.file_was_sent();
+            client.flush().await.map_err(Failure::ClientGone)?;
+            pass_file(connection, number, client, interrupt).await?;
+        }
         more_needed = true;
     }
 }
@@ -72,12 +81,12 @@ fn advance<S: super::client::Stream>(
     boundary: &mut Boundary,
     connection: &mut Connection,
     client: &Client<S>,
-    chaining: &mut Option<Chaining>,
+    first: &mut Option<u8>,
 ) -> Result<Progress, BoundaryError> {
     let Some(&number) = connection.received.get(HEADER_BYTES - 1) else {
         return boundary.advance(&connection.received);
     };
-    let chaining = *chaining.get_or_insert_with(|| client.chaining(number));
+    let chaining = client.chaining(*first.get_or_insert(number));
     if chaining.changes_nothing() {
         boundary.advance(&connection.received)
     } else {

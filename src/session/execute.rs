@@ -12,9 +12,10 @@ use super::lend::Joining;
 use super::metrics::RouteLabel;
 use super::orders::SchemaOrder;
 use super::run::{End, Session};
+use super::settle::hides_insert_id;
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
-use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, passthrough};
+use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, pass_load, passthrough};
 use crate::planner::{InsertId, Plan, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
@@ -124,7 +125,7 @@ impl<S: Stream> Session<S> {
             if way.joining == Joining::Transaction {
                 self.next_transaction.clear();
             }
-            if statement.features.has(Feature::LastInsertId)
+            if (statement.features.has(Feature::LastInsertId) || hides_insert_id(statement.kind))
                 && let Err(failure) = self.carry_last_insert_id(&mut held).await
             {
                 return Err(self.lost(held, failure));
@@ -177,6 +178,9 @@ impl<S: Stream> Session<S> {
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
         connection.send(&query_packet(text)).await?;
+        if statement.kind == Kind::Load {
+            return pass_load(connection, &mut self.client, &interrupt).await;
+        }
         passthrough(connection, &mut self.client, &interrupt).await
     }
 

@@ -91,8 +91,11 @@ impl<S: Stream> Session<S> {
         Ok(conditions)
     }
 
-    /// `LAST_INSERT_ID(n)` where the answer does not name n.
+    /// `LAST_INSERT_ID(n)` and generated ids where the answer does not name them.
     fn computes_insert_id(&self, text: &[u8], statement: &sql::Statement) -> bool {
+        if hides_insert_id(statement.kind) {
+            return true;
+        }
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
         {
@@ -182,6 +185,11 @@ impl<S: Stream> Session<S> {
             }
         }));
     }
+}
+
+/// A statement that may generate ids which its answer never names. The connection must know the session's own id before it.
+pub(super) fn hides_insert_id(kind: Kind) -> bool {
+    matches!(kind, Kind::Load | Kind::Call)
 }
 
 /// LAST_INSERT_ID() of a connection.

@@ -1,5 +1,5 @@
 //! What the proxy offers to clients and asks of servers. Flags that would change bytes in a way that nothing here
-//! reads (COMPRESS, SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated.
+//! reads (COMPRESS, SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata) are never negotiated.
 
 pub use mysql_common::constants::{CapabilityFlags, StatusFlags};
 
@@ -12,6 +12,7 @@ pub fn offered_to_clients(deprecate_eof: bool, tls: bool) -> CapabilityFlags {
         | CapabilityFlags::CLIENT_CONNECT_WITH_DB
         | CapabilityFlags::CLIENT_NO_SCHEMA
         | CapabilityFlags::CLIENT_ODBC
+        | CapabilityFlags::CLIENT_LOCAL_FILES
         | CapabilityFlags::CLIENT_IGNORE_SPACE
         | CapabilityFlags::CLIENT_PROTOCOL_41
         | CapabilityFlags::CLIENT_INTERACTIVE
@@ -54,6 +55,8 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     always.set(CapabilityFlags::CLIENT_SSL, wishes.tls);
     let where_offered = CapabilityFlags::CLIENT_LONG_FLAG
         | CapabilityFlags::CLIENT_TRANSACTIONS
+        // A client that cannot send files is told so by the proxy; a file that was not asked for by a statement is not sent.
+        | CapabilityFlags::CLIENT_LOCAL_FILES
         | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
@@ -69,7 +72,6 @@ mod tests {
     fn what_nothing_here_reads_is_never_negotiated() {
         let refused = CapabilityFlags::CLIENT_COMPRESS
             | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM
-            | CapabilityFlags::CLIENT_LOCAL_FILES
             | CapabilityFlags::CLIENT_SESSION_TRACK
             | CapabilityFlags::CLIENT_QUERY_ATTRIBUTES
             | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
