@@ -13,13 +13,13 @@ use super::operator::{Operator, Sources, operate};
 use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
-    AuthPlugin, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PasswordProof,
-    PoolSettings, Settings, User,
+    AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
 use crate::executor::Call;
-use crate::session::{Answer, Order, Registry};
+use crate::session::{Answer, Order, PinStatus, Registry};
 use crate::task::Scope;
 use crate::topology::{
     Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Role, Scheme, SchemeId, Server,
@@ -33,6 +33,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
     let user = User {
         name: name.to_owned(),
         proof,
+        requirement: Requirement::Nothing,
         plugin: AuthPlugin::NativePassword,
         admin,
         databases: None,
@@ -52,6 +53,8 @@ fn settings() -> Settings {
             admin: None,
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
+            compression: CompressionOffer::default(),
+            proxy_protocol: Vec::new(),
         },
         tls: None,
         users: HashMap::from([
@@ -135,6 +138,7 @@ fn topology() -> Topology {
             name: "shop".to_owned(),
             default_shard: Some(ShardId(1)),
             tables: HashMap::from([table("orders", sharded), table("countries", Placement::Reference)]),
+            functions: Default::default(),
         }],
     }
 }
@@ -276,13 +280,19 @@ async fn sessions_are_shown_with_pins_and_can_be_killed() {
     let session = sessions.register("10.0.0.1:5000".parse().unwrap());
     session.update(|activity| {
         activity.user = "shop".to_owned();
-        activity.pin = Some(("north".to_owned(), "named lock"));
+        activity.pins = vec![PinStatus {
+            shard: "north".into(),
+            reason: "named_lock",
+            digest: "SELECT GET_LOCK(?, ?)".into(),
+            since: Instant::now(),
+        }];
         activity.statement = Some(("SELECT GET_LOCK(?, ?)".to_owned(), Instant::now()));
     });
     let shown = lines(&operator, "SHOW SESSIONS").await;
-    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named lock|"), "{shown:?}");
+    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named_lock|"), "{shown:?}");
     assert!(shown[0].ends_with("|SELECT GET_LOCK(?, ?)"), "{shown:?}");
-    assert_eq!(lines(&operator, "SHOW PINS").await, ["1|shop|north|named lock"]);
+    let pins = lines(&operator, "SHOW PINS").await;
+    assert!(pins[0].starts_with("1|shop|north|named_lock|SELECT GET_LOCK(?, ?)|"), "{pins:?}");
 
     lines(&operator, "KILL QUERY 1").await;
     assert!(session.alarm().is_raised(Call::EndStatement));

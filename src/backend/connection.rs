@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::error::BackendError;
 use super::state::SessionState;
 use crate::topology::ServerName;
-use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, encode_packet};
+use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, OkPacket, StatusFlags, encode_packet};
 
 /// Space that is there for each read, at least; the next read gets twice as much when one was filled.
 const READ_BYTES_MIN: usize = 16 << 10;
@@ -158,13 +158,19 @@ impl Connection {
 
     /// Asks whether the server is there. Not cancel safe.
     pub(crate) async fn ping(&mut self) -> Result<(), BackendError> {
-        self.simple(COM_PING, "an answer to COM_PING that is not OK").await
+        self.simple(COM_PING, "an answer to COM_PING that is not OK").await.map(drop)
+    }
+
+    /// The server's status flags at this moment; asking changes nothing that the session could see. Not cancel safe.
+    pub(crate) async fn status(&mut self) -> Result<StatusFlags, BackendError> {
+        let answer = self.simple(COM_PING, "an answer to COM_PING that is not OK").await?;
+        OkPacket::decode(&answer).map(|ok| ok.status).map_err(|error| self.protocol(error.to_string()))
     }
 
     /// Puts the session's state back to the server's defaults, but for the database. Not cancel safe. The charset becomes the server's
     /// default, too, not that of the login.
     pub(crate) async fn reset(&mut self) -> Result<(), BackendError> {
-        self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await?;
+        self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await.map(drop)?;
         self.state = self.state.after_reset();
         Ok(())
     }
@@ -188,11 +194,11 @@ impl Connection {
             && pin!(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
     }
 
-    async fn simple(&mut self, command: u8, refused: &str) -> Result<(), BackendError> {
+    async fn simple(&mut self, command: u8, refused: &str) -> Result<Bytes, BackendError> {
         self.command(&[command]).await?;
         let answer = self.packet().await?;
         match answer.first() {
-            Some(0x00) => Ok(()),
+            Some(0x00) => Ok(answer),
             Some(&ErrPacket::FIRST_BYTE) => match ErrPacket::decode(&answer) {
                 Ok(error) => Err(self.protocol(format!("{refused}: {error}"))),
                 Err(malformed) => Err(self.protocol(malformed.to_string())),

@@ -57,9 +57,12 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("listen.admin", Restart, print(listen.admin)),
         ("listen.http", Restart, print(listen.http)),
         ("listen.backlog", Restart, print(listen.backlog)),
-        ("tls.certificate", Restart, print(tls.as_ref().map(|tls| &tls.certificate))),
-        ("tls.key", Restart, print(tls.as_ref().map(|tls| &tls.key))),
-        ("tls.required", Restart, print(tls.as_ref().map(|tls| tls.required))),
+        ("listen.proxy_protocol", AtOnce, print(&listen.proxy_protocol)),
+        ("listen.compression", AtOnce, print(listen.compression)),
+        ("tls.certificate", AtOnce, print(tls.as_ref().map(|tls| &tls.certificate))),
+        ("tls.key", AtOnce, print(tls.as_ref().map(|tls| &tls.key))),
+        ("tls.required", AtOnce, print(tls.as_ref().map(|tls| tls.required))),
+        ("tls.client_certificates", AtOnce, print(tls.as_ref().map(|tls| &tls.client_certificates))),
         ("pool.idle_min", AtOnce, print(pool.idle_min)),
         ("pool.connections_max", AtOnce, print(pool.connections_max)),
         ("pool.server_connections_max", AtOnce, print(pool.server_connections_max)),
@@ -253,4 +256,8 @@ fn database(name: &str, old: &MapDatabase, new: &MapDatabase, lines: &mut Vec<St
             lines.push(format!("table {table} is now {after} (was {before})"));
         }
     });
+    let functions = |database: &MapDatabase| -> BTreeMap<String, ()> {
+        database.functions.iter().map(|function| (format!("{name}.{function}"), ())).collect()
+    };
+    changes("function", &functions(old), &functions(new), lines, |_, (), (), _| {});
 }

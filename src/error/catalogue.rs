@@ -99,6 +99,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "access denied to a database",
         "add the database to the user's databases in shardway.toml",
     ),
+    own(
+        "SW1010",
+        1043,
+        "08S01",
+        Kind::Protocol,
+        "a connection without the PROXY protocol header that its network requires",
+        "let the load balancer send the header, or take its network out of listen.proxy_protocol",
+    ),
     mysql(
         "SW1101",
         1047,
@@ -147,6 +155,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Access,
         "LOAD DATA LOCAL of a client that sends no files",
         "allow local files in the client (--local-infile, allowLoadLocalInfile) and on the servers (local_infile)",
+    ),
+    own(
+        "SW1110",
+        1157,
+        "08S01",
+        Kind::Protocol,
+        "a compressed packet that cannot be unpacked",
+        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
     ),
     own(
         "SW1201",
@@ -287,12 +303,20 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "name the columns; after a change on the servers themselves reload the schema (SHARDWAY RELOAD)",
     ),
     own(
+        "SW1220",
+        1235,
+        "42000",
+        Kind::Statement,
+        "a stored function over several shards",
+        "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
+    ),
+    own(
         "SW1301",
         1235,
         "42000",
         Kind::Statement,
-        "a second shard in one transaction",
-        "keep a transaction on one shard; atomic transactions over several shards are not there yet",
+        "a transaction that writes on a second shard",
+        "write on one shard per transaction; atomic transactions over several shards are not there yet",
     ),
     own(
         "SW1302",
@@ -308,7 +332,7 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "42000",
         Kind::Statement,
         "the session is pinned to another shard",
-        "end what pins it (SHARDWAY SHOW SESSIONS names the reason) or use another connection",
+        "end what pins it (SHARDWAY SHOW PINS names it) or use another connection",
     ),
     own(
         "SW1304",

@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, Chaining, ErrPacket, FilePart, FileReader, Framer, OkPacket, PacketError, StatusFlags,
-    TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+    CapabilityFlags, Chaining, Compression, ErrPacket, FilePart, FileReader, Framer, OkPacket, PIECE_BYTES,
+    PacketError, StatusFlags, TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
 /// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
@@ -37,6 +37,17 @@ pub(crate) struct Client<S> {
     more_results: bool,
     /// Where the file is that the client sends.
     file: FileReader,
+    /// `None` costs nothing but a look.
+    compressed: Option<Box<Compressed>>,
+}
+
+/// What stands between the stream and a client that compresses.
+#[derive(Debug)]
+struct Compressed {
+    compression: Compression,
+    /// Read and not unpacked yet.
+    received: BytesMut,
+    out: Vec<u8>,
 }
 
 /// Bytes exchanged with a client.
@@ -84,6 +95,7 @@ impl<S: Stream> Client<S> {
             traffic,
             more_results: false,
             file: FileReader::default(),
+            compressed: None,
         }
     }
 
@@ -95,6 +107,16 @@ impl<S: Stream> Client<S> {
 
     pub(crate) fn has_announced_more(&self) -> bool {
         self.more_results
+    }
+
+    /// From now on everything is compressed, in both directions.
+    pub(crate) fn compress(mut self, compression: Compression, packet_bytes_max: usize) -> Client<S> {
+        let received = std::mem::take(&mut self.received);
+        self.compressed = Some(Box::new(Compressed { compression, received, out: Vec::new() }));
+        // As in servers, only the packets around are in order: clients number the others as they like.
+        self.framer = Framer::unchecked(packet_bytes_max);
+        self.file = FileReader::unchecked();
+        self
     }
 
     pub(crate) fn deprecate_eof(&self) -> bool {
@@ -123,9 +145,12 @@ impl<S: Stream> Client<S> {
     async fn payload(&mut self) -> Result<Option<Bytes>, CommandError> {
         loop {
             if let Some(payload) = self.framer.take(&mut self.received)? {
+                if let Some(compressed) = &mut self.compressed {
+                    compressed.compression.answer();
+                }
                 return Ok(Some(payload));
             }
-            if self.read().await.map_err(CommandError::Gone)? == 0 {
+            if self.read().await? == 0 {
                 return if self.received.is_empty() && self.framer.is_between_payloads() {
                     Ok(None)
                 } else {
@@ -142,11 +167,16 @@ impl<S: Stream> Client<S> {
             if let Some(part) = self.file.take(&mut self.received, self.framer.sequence_mut())? {
                 return Ok(match part {
                     FilePart::Bytes(bytes) => Some(bytes),
-                    FilePart::End => None,
+                    FilePart::End => {
+                        if let Some(compressed) = &mut self.compressed {
+                            compressed.compression.answer();
+                        }
+                        None
+                    }
                 });
             }
             self.received.reserve(FILE_READ_BYTES);
-            if self.read().await.map_err(CommandError::Gone)? == 0 {
+            if self.read().await? == 0 {
                 return Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -154,36 +184,53 @@ impl<S: Stream> Client<S> {
 
     /// Ends when the client has closed its connection; keeps what it sends ahead meanwhile. Cancel safe.
     pub(super) async fn gone(&mut self) -> io::Error {
+        // The number of a compressed answer is that of the last packet read, so what comes ahead is not mixed with more.
+        let ahead_max = if self.compressed.is_some() { 1 } else { READ_AHEAD_MAX };
         loop {
-            if self.received.len() >= READ_AHEAD_MAX {
+            if self.received.len() >= ahead_max {
                 std::future::pending::<()>().await;
             }
             match self.read().await {
                 Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
                 Ok(_) => {}
-                Err(error) => return error,
+                Err(CommandError::Gone(error)) => return error,
+                Err(CommandError::Packet(error)) => return io::Error::new(io::ErrorKind::InvalidData, error),
             }
         }
     }
 
     /// Reads once. The room is taken anew only when it is used up: the last command may still lie in the buffer, which then
     /// cannot be used again from its front.
-    async fn read(&mut self) -> io::Result<usize> {
+    async fn read(&mut self) -> Result<usize, CommandError> {
+        if let Some(compressed) = &mut self.compressed {
+            return compressed.read(&mut self.stream, &mut self.received, &mut self.traffic).await;
+        }
         if self.received.capacity() - self.received.len() < READ_BYTES_MIN {
             self.received.reserve(READ_BYTES);
         }
-        let count = self.stream.read_buf(&mut self.received).await?;
+        let count = self.stream.read_buf(&mut self.received).await.map_err(CommandError::Gone)?;
         self.traffic.from_client += count as u64;
         Ok(count)
     }
 
-    /// Writes packets that are already framed, after what waits to be written.
+    /// Writes packets that are already framed, after what waits to be written. Flushed: TLS holds back what the socket does not
+    /// take at once, and after the last bytes of an answer nothing would push it out.
     pub(super) async fn forward(&mut self, packets: &[u8]) -> io::Result<()> {
         if !self.out.is_empty() {
             self.flush().await?;
         }
-        self.traffic.to_client += packets.len() as u64;
-        self.stream.write_all(packets).await
+        self.write(packets).await?;
+        self.stream.flush().await
+    }
+
+    async fn write(&mut self, packets: &[u8]) -> io::Result<()> {
+        match &mut self.compressed {
+            None => {
+                self.traffic.to_client += packets.len() as u64;
+                self.stream.write_all(packets).await
+            }
+            Some(compressed) => compressed.write(packets, &mut self.stream, &mut self.traffic).await,
+        }
     }
 
     /// What a response whose first packet has the number `first` must become to be the next part of the answer.
@@ -210,10 +257,11 @@ impl<S: Stream> Client<S> {
     }
 
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        self.traffic.to_client += self.out.len() as u64;
-        self.stream.write_all(&self.out).await?;
-        self.out.clear();
-        self.out.shrink_to(WRITE_BATCH);
+        let mut out = std::mem::take(&mut self.out);
+        self.write(&out).await?;
+        out.clear();
+        out.shrink_to(WRITE_BATCH);
+        self.out = out;
         self.stream.flush().await
     }
 
@@ -253,6 +301,47 @@ impl<S: Stream> Client<S> {
     /// Ends the connection in order: what was written arrives, then the end of the stream.
     pub(crate) async fn close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
+    }
+}
+
+impl Compressed {
+    /// Unpacks into `plain`: what is there already, else what comes. 0 at the end of the stream. Cancel safe.
+    async fn read<S: Stream>(
+        &mut self,
+        stream: &mut S,
+        plain: &mut BytesMut,
+        traffic: &mut Traffic,
+    ) -> Result<usize, CommandError> {
+        loop {
+            let unpacked = self.compression.unpack(&mut self.received, plain)?;
+            if unpacked > 0 {
+                return Ok(unpacked);
+            }
+            self.received.reserve(READ_BYTES);
+            let count = stream.read_buf(&mut self.received).await.map_err(CommandError::Gone)?;
+            traffic.from_client += count as u64;
+            if count == 0 && !(self.received.is_empty() && self.compression.is_between_packets()) {
+                return Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if count == 0 {
+                return Ok(0);
+            }
+        }
+    }
+
+    async fn write<S: Stream>(
+        &mut self,
+        packets: &[u8],
+        stream: &mut S,
+        traffic: &mut Traffic,
+    ) -> io::Result<()> {
+        for piece in packets.chunks(PIECE_BYTES) {
+            self.out.clear();
+            self.compression.pack(piece, &mut self.out);
+            traffic.to_client += self.out.len() as u64;
+            stream.write_all(&self.out).await?;
+        }
+        Ok(())
     }
 }
 

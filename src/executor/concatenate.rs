@@ -5,15 +5,20 @@
 //! it is their turn: memory is one row.
 
 use std::io;
+use std::time::Duration;
 
 use super::alarm::Call;
 use super::client::{Client, Stream};
-use super::everywhere::Participant;
+use super::everywhere::{Participant, Progress};
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::Connection;
 use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof, query_packet};
+
+/// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
+const DRAIN_BYTES_MAX: usize = 1 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// One shard's result, up to its first row.
 struct Head {
@@ -23,7 +28,9 @@ struct Head {
 
 /// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
-/// On a failure the connections are in the middle of their responses: drop the leases.
+///
+/// After a server's error the other answers are read to their end as far as that is quickly done. Whatever happened, a participant
+/// whose progress is neither `Answered` nor `Refused` is in the middle of its response: drop its lease.
 pub(crate) async fn concatenate<S: Stream>(
     participants: &mut [Participant<'_>],
     session_status: StatusFlags,
@@ -33,9 +40,47 @@ pub(crate) async fn concatenate<S: Stream>(
     for participant in participants.iter_mut() {
         participant.connection.send(&query_packet(participant.text)).await?;
     }
+    let result = forward(participants, session_status, client, interrupt).await;
+    if let Err(Failure::Server { .. }) = result {
+        // What takes longer is closed.
+        let drained = drain(participants, client, interrupt);
+        let _late = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
+    }
+    result
+}
+
+/// Reads what nobody will see, so that connections can be kept.
+async fn drain<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    for participant in participants.iter_mut() {
+        if participant.progress == Progress::Begun {
+            // An error of this one, too, is a whole answer.
+            let _either = head(participant, client, interrupt).await?;
+        }
+        let mut bytes = 0;
+        while participant.progress == Progress::Rows && bytes < DRAIN_BYTES_MAX {
+            match row(participant, client, interrupt).await {
+                Ok(Row::Values(row)) => bytes += row.len(),
+                Ok(Row::End(_)) | Err(Failure::Server { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn forward<S: Stream>(
+    participants: &mut [Participant<'_>],
+    session_status: StatusFlags,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
     let mut first: Option<Head> = None;
     for participant in participants.iter_mut() {
-        let head = match head(participant.connection, client, interrupt).await? {
+        let head = match head(participant, client, interrupt).await? {
             Ok(head) => head,
             Err(refusal) => {
                 return Err(Failure::Server { shard: participant.shard.clone(), packet: refusal });
@@ -76,15 +121,17 @@ pub(crate) async fn concatenate<S: Stream>(
 
 /// Reads the column definitions, or the ERR packet that came instead.
 async fn head<S: Stream>(
-    connection: &mut Connection,
+    participant: &mut Participant<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Result<Head, ErrPacket>, Failure> {
+    let connection = &mut *participant.connection;
     let count = packet(connection, client, interrupt).await?;
     match count.first() {
         Some(0xFF) => {
             let refusal = ErrPacket::decode(&count)
                 .map_err(|_| Failure::Backend(unexpected(connection, "an ERR packet that cannot be read")))?;
+            participant.progress = Progress::Refused;
             return Ok(Err(refusal));
         }
         Some(0x00 | 0xFB) | None => {
@@ -104,6 +151,7 @@ async fn head<S: Stream>(
     if !connection.deprecate_eof() {
         packet(connection, client, interrupt).await?;
     }
+    participant.progress = Progress::Rows;
     Ok(Ok(Head { columns }))
 }
 
@@ -114,29 +162,49 @@ async fn rows<S: Stream>(
     interrupt: &Interrupt<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let connection = &mut *participant.connection;
     loop {
-        let row = packet(connection, client, interrupt).await?;
-        match row.first() {
-            Some(0xFF) => {
-                let refusal = ErrPacket::decode(&row).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an ERR packet that cannot be read"))
-                })?;
-                return Err(Failure::Server { shard: participant.shard.clone(), packet: refusal });
+        match row(participant, client, interrupt).await? {
+            Row::Values(row) => {
+                outcome.rows += 1;
+                put(client, &row, interrupt).await?;
             }
-            Some(0xFE) if row.len() < 0xFF_FFFF => {
-                let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
-                })?;
+            Row::End(end) => {
                 outcome.status |= end.status.bits();
                 outcome.warnings = outcome.warnings.saturating_add(end.warnings);
                 return Ok(());
             }
-            _ => {
-                outcome.rows += 1;
-                put(client, &row, interrupt).await?;
-            }
         }
+    }
+}
+
+/// What comes next where rows do.
+enum Row {
+    Values(bytes::Bytes),
+    End(OkPacket),
+}
+
+async fn row<S: Stream>(
+    participant: &mut Participant<'_>,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Row, Failure> {
+    let connection = &mut *participant.connection;
+    let row = packet(connection, client, interrupt).await?;
+    match row.first() {
+        Some(0xFF) => {
+            let packet = ErrPacket::decode(&row)
+                .map_err(|_| Failure::Backend(unexpected(connection, "an ERR packet that cannot be read")))?;
+            participant.progress = Progress::Refused;
+            Err(Failure::Server { shard: participant.shard.clone(), packet })
+        }
+        Some(0xFE) if row.len() < 0xFF_FFFF => {
+            let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
+                Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
+            })?;
+            participant.progress = Progress::Answered(end.status);
+            Ok(Row::End(end))
+        }
+        _ => Ok(Row::Values(row)),
     }
 }
 

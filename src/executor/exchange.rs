@@ -24,6 +24,27 @@ pub(crate) async fn ask(connection: &mut Connection, statement: &[u8]) -> Result
     answer(connection).await
 }
 
+/// Asks several servers the same at the same time. A connection that failed is in the middle of its answer: drop its lease.
+pub(crate) async fn ask_all(
+    connections: Vec<&mut Connection>,
+    statement: &[u8],
+) -> Vec<Result<Answer, BackendError>> {
+    let packet = query_packet(statement);
+    let mut sent = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let result = connection.send(&packet).await;
+        sent.push((connection, result));
+    }
+    let mut answers = Vec::with_capacity(sent.len());
+    for (connection, result) in sent {
+        answers.push(match result {
+            Ok(()) => answer(connection).await,
+            Err(error) => Err(error),
+        });
+    }
+    answers
+}
+
 /// As [`ask`], for a statement of the client's that may take its time. On a failure drop the connection's lease.
 pub(crate) async fn ask_for<S: Stream>(
     client: &mut Client<S>,
@@ -31,9 +52,18 @@ pub(crate) async fn ask_for<S: Stream>(
     statement: &[u8],
     interrupt: &Interrupt<'_>,
 ) -> Result<Answer, Failure> {
+    watched(client, interrupt, ask(connection, statement)).await
+}
+
+/// Waits for `work` on a client's behalf: in vain when the client goes away, is killed or has no time left.
+pub(crate) async fn watched<S: Stream, T, E: Into<Failure>>(
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
-        answer = ask(connection, statement) => answer.map_err(Failure::from),
+        done = work => done.map_err(Into::into),
         gone = client.gone() => Err(Failure::ClientGone(gone)),
         interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
     }

@@ -66,7 +66,7 @@ fn tiles(
     let lent: usize = pools.iter().map(|pool| pool.lent).sum();
     let idle: usize = pools.iter().map(|pool| pool.idle).sum();
     let waiting: usize = pools.iter().map(|pool| pool.waiting).sum();
-    let pinned = sessions.iter().filter(|session| session.activity.pin.is_some()).count();
+    let pinned = sessions.iter().filter(|session| !session.activity.pins.is_empty()).count();
     let alarm = |wrong: bool| if wrong { "tile alarm" } else { "tile" };
     page.push_str("<div class=\"tiles\">");
     let mut tile = |class: &str, name: &str, value: String| {
@@ -218,10 +218,9 @@ fn sessions_table(page: &mut String, sessions: &[SessionStatus]) {
                 optional(activity.database.as_deref()),
                 span_text(session.age),
                 optional(activity.transaction.as_deref()),
-                activity
-                    .pin
-                    .as_ref()
-                    .map_or("–".to_owned(), |(shard, why)| format!("{} ({})", escape(shard), escape(why))),
+                activity.pins.first().map_or("–".to_owned(), |pin| {
+                    format!("{} ({})", escape(&pin.shard.0), escape(pin.reason))
+                }),
                 statement,
             ],
         );

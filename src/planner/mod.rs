@@ -19,6 +19,7 @@ mod predicate;
 mod proof;
 mod query;
 mod shard_column;
+mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
@@ -95,6 +96,7 @@ impl Plan {
             proof: proof.into(),
             shard_columns: Vec::new(),
             insert_id: InsertId::Unknown,
+            calls_stored: false,
             cacheable: true,
         }
     }

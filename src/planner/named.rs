@@ -51,7 +51,8 @@ fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Option<Plan> 
     let shard = shard?;
     let name = &topology.shard(shard).name;
     let proof = format!("It was not read, but all that it can name in {} is on shard {name}.", current.name);
-    Some(Plan::new(verb, Routing::One(shard), "unread", proof))
+    let plan = Plan::new(verb, Routing::One(shard), "unread", proof);
+    Some(Plan { calls_stored: true, ..plan })
 }
 
 /// Whether the name stands anywhere in the text as a word of its own; strings and comments count as well.

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     /// Where the text says `_shard`. Byte offsets into this very text.
     pub(crate) shard_columns: Vec<ShardColumn>,
     pub(crate) insert_id: InsertId,
+    /// A read that calls what may be a stored function, which may write.
+    pub(crate) calls_stored: bool,
     /// Plans that hold offsets into one text serve that text alone: they are made anew each time.
     pub(crate) cacheable: bool,
 }
@@ -67,6 +69,9 @@ pub(crate) enum Routing {
         arity: usize,
         /// The key column is AUTO_INCREMENT: zero stands for a number that only a server knows.
         generated: bool,
+        /// The list of columns that the statement leaves out, to be written in front of VALUES: the server then takes the
+        /// values for the columns that they were routed by, even when its table has changed since it was asked.
+        columns: Option<Box<str>>,
     },
     /// INSERT … SET, INSERT … SELECT of constants: all rows carry this key.
     Insert { scheme: SchemeId, column: String, key_type: ColumnType, key: KeyExpression, generated: bool },

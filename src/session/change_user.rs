@@ -26,7 +26,7 @@ impl<S: Stream> Session<S> {
         let changing = Changing {
             peer: self.registration.peer().ip(),
             capabilities: self.client.capabilities(),
-            encrypted: self.encrypted,
+            channel: &self.channel,
         };
         let (shared, registration) = (&self.shared, &self.registration);
         let admit = |user: &Arc<User>, database: Option<&str>| admit(shared, registration, user, database);

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::held::Held;
-use super::lend::Joining;
-use super::metrics::RouteLabel;
+use super::lend::{Effect, Joining};
+use super::metrics::{RouteLabel, StatementResult};
 use super::orders::SchemaOrder;
 use super::run::{End, Session};
 use super::settle::hides_insert_id;
@@ -34,6 +34,7 @@ pub(super) struct Way {
     pub(super) verb: Verb,
     pub(super) joining: Joining,
     pub(super) insert_id: InsertId,
+    pub(super) effect: Effect,
 }
 
 impl<S: Stream> Session<S> {
@@ -51,7 +52,8 @@ impl<S: Stream> Session<S> {
         }
         let lock = statement.features.has(Feature::NamedLock) && plan.tables.is_empty();
         let joining = if lock { Joining::Nothing } else { Joining::Transaction };
-        let way = Way { role: route.role, verb: plan.verb, joining, insert_id: plan.insert_id };
+        let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
+        let way = Way { role: route.role, verb, joining, insert_id, effect };
         let result = match &route.part {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, text, statement, topology).await,
             Part::One(shard) => self.on_one(*shard, way, text, statement, topology).await,
@@ -83,16 +85,19 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<(), Failure> {
         let joining = if plan.tables.is_empty() { Joining::Nothing } else { Joining::Transaction };
-        let way = Way { role, verb: plan.verb, joining, insert_id: plan.insert_id };
+        let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
+        let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());
         if let Some(shard) = held.and_then(|shard| topology.shard_by_name(&shard.0)) {
             return self.on_one(shard.id, way, text, statement, topology).await;
         }
         let count = topology.shards.len();
         let start = self.registration.id() as usize;
+        let mut shards: Vec<_> = (0..count).map(|step| &topology.shards[(start + step) % count]).collect();
+        // Those last where a connection would be waited for in vain.
+        shards.sort_by_key(|shard| self.shared.pools.is_failing(&shard.primary));
         let mut last = None;
-        for step in 0..count {
-            let shard = &topology.shards[(start + step) % count];
+        for shard in shards {
             match self.on_one(shard.id, way, text, statement, topology).await {
                 Err(failure @ Failure::Backend(_)) if failure.retry() == Retry::NothingSent => {
                     last = Some(failure)
@@ -116,7 +121,7 @@ impl<S: Stream> Session<S> {
         self.account.shards = 1;
         // What reads no table needs nothing of the shard that the session is bound to.
         if way.joining == Joining::Transaction {
-            self.check_place(&topology.shard(shard).name)?;
+            self.check_place(&topology.shard(shard).name, way.effect)?;
         }
         let mut tried_again = false;
         loop {
@@ -132,10 +137,23 @@ impl<S: Stream> Session<S> {
             }
             match self.pass(&mut held, text, statement).await {
                 Ok(mut outcome) => {
-                    match self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await {
+                    let learned = async {
+                        let learned =
+                            self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await?;
+                        self.ask_for_locks(&mut held, statement, &outcome).await?;
+                        Ok(learned)
+                    };
+                    match learned.await {
                         Ok(conditions) => {
+                            let ended = self.ended_by_error(&mut held, &outcome).await;
                             self.settle(held, text, statement, &outcome);
+                            if way.joining == Joining::Transaction && way.effect == Effect::Writes {
+                                self.transaction.wrote(&topology.shard(shard).name);
+                            }
                             self.diagnostics.conditions.extend(conditions);
+                            if ended {
+                                self.roll_back_everywhere().await;
+                            }
                         }
                         // The client has its answer: what is lost with the connection is told by what follows.
                         Err(error) => drop(self.lost(held, Failure::Backend(error))),
@@ -165,8 +183,7 @@ impl<S: Stream> Session<S> {
         text: &Bytes,
         statement: &sql::Statement,
     ) -> Result<Outcome, Failure> {
-        let deadline = self.deadline(statement.hint.as_ref());
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let status = self.status();
         let connection = held.lease.connection();
         // The server does not know of the transaction that waits for its first statement; clients go by the flag.
@@ -174,7 +191,7 @@ impl<S: Stream> Session<S> {
             && !statement.features.has(Feature::UserVariableWrite)
             && !statement.features.has(Feature::IntoFile);
         if self.transaction.is_pending() && !held.in_transaction && gives_rows {
-            let mut alone = [Participant { shard: held.shard.clone(), connection, text }];
+            let mut alone = [Participant::new(held.shard.clone(), connection, text)];
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
         connection.send(&query_packet(text)).await?;
@@ -201,12 +218,19 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Forwards a statement to the connection of the open transaction; `ends` when it is the transaction's last.
-    pub(super) async fn forward_to(&mut self, shard: &ShardName, text: &[u8], ends: bool) -> Result<(), End> {
+    /// Forwards a statement to the connection of the open transaction; `ends` when it is the transaction's last. Returns
+    /// what the client was answered.
+    pub(super) async fn forward_to(
+        &mut self,
+        shard: &ShardName,
+        text: &[u8],
+        ends: bool,
+    ) -> Result<StatementResult, End> {
         let Some(mut held) = self.take_transaction(shard) else {
             self.transaction = if ends { Transaction::None } else { Transaction::Aborted };
             let detail = format!("the connection of the transaction on shard {shard} is gone");
-            return self.refuse(&ClientError::new("SW1304", detail)).await;
+            self.refuse(&ClientError::new("SW1304", detail)).await?;
+            return Ok(StatementResult::Refused);
         };
         let statement = sql::Statement::default();
         let text = Bytes::copy_from_slice(text);
@@ -230,10 +254,18 @@ impl<S: Stream> Session<S> {
             }
             Err(failure) => Err(self.lost(held, failure)),
         };
-        match result {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail(failure).await,
+        if let Err(failure) = result {
+            self.fail(failure).await?;
         }
+        Ok(self.account.result)
+    }
+}
+
+/// What may become of rows: definitions commit before they run and are not part of a transaction.
+fn effect_of(plan: &Plan) -> Effect {
+    match plan.verb {
+        Verb::Read | Verb::LockingRead if !plan.calls_stored => Effect::Reads,
+        Verb::Read | Verb::LockingRead | Verb::Write | Verb::Definition => Effect::Writes,
     }
 }
 

@@ -34,6 +34,8 @@ mod variables;
 
 pub(crate) use handshake::{Arrival, Gate, GateError, GateRules, LoginError, log_in};
 pub(crate) use orders::{Answer, Order, Orders, SchemaOrder, WeightOrder};
+#[cfg(test)]
+pub(crate) use registry::PinStatus;
 pub(crate) use registry::{Registry, SessionStatus};
-pub(crate) use run::{refuse_for_limit, serve};
+pub(crate) use run::{refuse_for_limit, refuse_unannounced, serve};
 pub(crate) use shared::{Fleet, Shared};

@@ -78,8 +78,18 @@ pub(crate) struct Activity {
     pub(crate) statement: Option<(String, Instant)>,
     /// The shard of the open transaction.
     pub(crate) transaction: Option<String>,
-    /// Why the session holds a connection, and of which shard.
-    pub(crate) pin: Option<(String, &'static str)>,
+    /// Why the session keeps connections, in the order in which the reasons came.
+    pub(crate) pins: Vec<PinStatus>,
+}
+
+/// One row of SHOW PINS.
+#[derive(Debug, Clone)]
+pub(crate) struct PinStatus {
+    pub(crate) shard: ShardName,
+    pub(crate) reason: &'static str,
+    /// The statement that pinned, without its values.
+    pub(crate) digest: Arc<str>,
+    pub(crate) since: Instant,
 }
 
 /// One row of SHOW SESSIONS.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::diagnostics::Diagnostics;
-use super::handshake::{Arrival, ClientStream, LoggedIn, LoginError, log_in, turn_away};
+use super::handshake::{Arrival, ClientChannel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
 use super::registry::Registration;
@@ -27,7 +27,7 @@ use crate::router::WeightCache;
 use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command};
+use crate::wire::{CapabilityFlags, Command, Compression};
 use crate::wire::{OkPacket, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
@@ -60,10 +60,11 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
-    /// The client's connection is TLS.
-    pub(super) encrypted: bool,
+    pub(super) channel: ClientChannel,
     /// Several statements may come in one packet.
     pub(super) multi_statements: bool,
+    /// When the running statement is stopped, and after how long.
+    pub(super) due: Option<(Instant, Duration)>,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -160,12 +161,21 @@ pub(super) fn login_result(error: &LoginError) -> LoginResult {
 }
 
 /// Turns a client away because there are too many.
-pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, mut stream: TcpStream) {
-    let error = ClientError::new("SW1003", "Too many connections");
-    shared.metrics.login(LoginResult::Limited);
-    shared.metrics.error(&error);
-    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, &error)).await;
-    tracing::debug!(told = told.is_ok(), "too many connections");
+pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, stream: TcpStream) {
+    refuse_early(&shared, stream, &ClientError::new("SW1003", "Too many connections")).await;
+}
+
+/// Turns a client away whom nobody has announced.
+pub(crate) async fn refuse_unannounced(shared: &Shared, stream: TcpStream, cause: String) {
+    refuse_early(shared, stream, &ClientError::new("SW1010", cause)).await;
+}
+
+async fn refuse_early(shared: &Shared, mut stream: TcpStream, error: &ClientError) {
+    let limited = error.entry.kind == Kind::Limit;
+    shared.metrics.login(if limited { LoginResult::Limited } else { LoginResult::Broken });
+    shared.metrics.error(error);
+    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, error)).await;
+    tracing::debug!(told = told.is_ok(), %error, "turned away");
 }
 
 /// The last question of a login: is there room for the user, and is the database there?
@@ -210,10 +220,14 @@ impl<T: Stream> Session<ClientStream<T>> {
                 .intersects(CapabilityFlags::CLIENT_MULTI_RESULTS | CapabilityFlags::CLIENT_MULTI_STATEMENTS),
         };
         let multi_statements = login.capabilities.contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
-        let encrypted = login.stream.is_encrypted();
+        let channel = login.stream.channel();
         let Admitted { database, chosen } = login.admitted;
-        let client =
-            Client::new(login.stream, login.received, settings.limits.packet_bytes_max, login.capabilities);
+        let packet_bytes_max = settings.limits.packet_bytes_max;
+        let mut client = Client::new(login.stream, login.received, packet_bytes_max, login.capabilities);
+        if let Some(algorithm) = login.compression {
+            let compression = Compression::new(algorithm, packet_bytes_max);
+            client = client.compress(compression, packet_bytes_max);
+        }
         let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
         registration.update(|activity| activity.database.clone_from(&database));
         Session {
@@ -233,8 +247,9 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
-            encrypted,
+            channel,
             multi_statements,
+            due: None,
             pin_shown: false,
             silence,
         }

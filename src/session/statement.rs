@@ -33,6 +33,7 @@ impl<S: Stream> Session<S> {
         self.account = Account::default();
         let result = match scanned {
             Ok(()) => {
+                self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(text, self.variables.context(), started);
                 self.dispatch(text, statement).await
             }

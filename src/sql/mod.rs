@@ -42,7 +42,8 @@ pub(crate) use control::{
     AccessMode, TransactionControl, TransactionScope, TransactionSettings, control, transaction_settings,
 };
 pub(crate) use keyword::Word;
-pub(crate) use lex::{Lexer, Token, TokenKind};
+pub(crate) use lex::symbol::ASSIGN;
+pub(crate) use lex::{Lexer, Token, TokenKind, tokens};
 pub(crate) use literal::{Value, decode, decode_raw};
 pub(crate) use outline::{KillTarget, Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
 pub(crate) use parse::{ParseError, parse};

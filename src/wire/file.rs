@@ -14,6 +14,8 @@ pub enum FilePart {
 /// Follows one file, then the next.
 #[derive(Debug, Default)]
 pub struct FileReader {
+    /// Packets inside of compressed ones have numbers as the client likes.
+    unnumbered: bool,
     /// Bytes of the current packet that were not taken yet.
     pending: usize,
     /// The current packet has 0xFFFFFF bytes: the next one belongs to it, and ends nothing if it is empty.
@@ -21,6 +23,11 @@ pub struct FileReader {
 }
 
 impl FileReader {
+    /// Takes packets whatever their numbers.
+    pub fn unchecked() -> FileReader {
+        FileReader { unnumbered: true, ..FileReader::default() }
+    }
+
     /// Takes what is there; `None` when more bytes are needed. `sequence` is the number of the next packet.
     pub fn take(&mut self, input: &mut BytesMut, sequence: &mut u8) -> Result<Option<FilePart>, PacketError> {
         loop {
@@ -34,7 +41,7 @@ impl FileReader {
             }
             let Some(header) = input.get(..HEADER_BYTES) else { return Ok(None) };
             let (length, number) = (payload_length(header), header[3]);
-            if number != *sequence {
+            if number != *sequence && !self.unnumbered {
                 return Err(PacketError::OutOfOrder { expected: *sequence, got: number });
             }
             *sequence = number.wrapping_add(1);

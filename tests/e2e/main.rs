@@ -7,11 +7,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;
 mod commands;
+mod compressed;
 mod conformance;
 mod demo;
 mod encodings;
@@ -27,6 +30,7 @@ mod routing;
 mod sessions;
 mod several;
 mod smoke;
+mod soak;
 mod stream;
 mod transactions;
 mod writes;

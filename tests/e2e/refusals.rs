@@ -154,7 +154,7 @@ async fn without_a_database_a_table_cannot_be_found() {
 }
 
 #[tokio::test]
-async fn a_transaction_stays_on_its_shard() {
+async fn a_transaction_writes_on_one_shard() {
     for program in flavors() {
         let cluster = Cluster::shared(&program).await;
         let database = shop(cluster).await;
@@ -164,7 +164,7 @@ async fn a_transaction_stays_on_its_shard() {
         client.ok("INSERT INTO orders (customer, id) VALUES (1, 1)").await;
         let mut other = None;
         for customer in 2..40 {
-            match client.run(format!("SELECT id FROM orders WHERE customer = {customer}")).await {
+            match client.run(format!("DELETE FROM orders WHERE customer = {customer}")).await {
                 Ok(_) => {}
                 Err(fault) => {
                     other = Some(fault);
@@ -185,8 +185,7 @@ async fn a_transaction_stays_on_its_shard() {
                 fault.message
             );
         }
-        let fault = client.refused("SELECT * FROM orders").await;
-        assert!(fault.message.starts_with("SW1301"), "{}", fault.message);
+        assert_eq!(client.ok("SELECT id FROM orders").await.sorted(), ["1"]);
         client.ok("INSERT INTO orders (customer, id) VALUES (1, 2)").await;
         client.ok("COMMIT").await;
         assert_eq!(client.ok("SELECT id FROM orders").await.sorted(), ["1", "2"]);
@@ -225,7 +224,7 @@ async fn an_error_of_the_server_arrives_as_the_server_wrote_it() {
         direct.ok(format!("USE {}", database.name)).await;
         for sql in [
             "SELECT nonsense FROM orders WHERE customer = 1",
-            "SELECT no_such_function(1)",
+            "SELECT UNHEX()",
             "SELECT (SELECT 1 UNION SELECT 2)",
             "SELECT 9223372036854775807 + 1",
             "INSERT INTO left_one VALUES ('x')",

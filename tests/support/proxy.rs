@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<Account>,
     /// More of `shardway.toml`, e.g. `[pool]\nconnections_max = 1`.
     pub(crate) settings: String,
+    /// More of the table `[listen]`.
+    pub(crate) listen: String,
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
@@ -42,6 +44,7 @@ impl Setup {
             map,
             accounts: vec![account(APP, false), account(OPS, true)],
             settings: String::new(),
+            listen: String::new(),
             variables: Vec::new(),
         }
     }
@@ -63,6 +66,13 @@ impl Setup {
     /// A `[[scheme]]` table as text.
     pub(crate) fn scheme(mut self, text: &str) -> Setup {
         self.map.schemes.push(text.to_owned());
+        self
+    }
+
+    /// A line of the table `[listen]`.
+    pub(crate) fn listen(mut self, line: &str) -> Setup {
+        self.listen.push_str(line);
+        self.listen.push('\n');
         self
     }
 
@@ -102,7 +112,9 @@ impl Proxy {
         let folder = Folder::create().unwrap();
         let (config, map) = (folder.path().join("shardway.toml"), folder.path().join("shard-map.toml"));
         std::fs::write(&map, setup.map.text()).unwrap();
-        std::fs::write(&config, settings_text(&map, &setup.accounts, &setup.settings)).unwrap();
+        let settings = settings_text(&map, &setup.accounts, &setup.settings);
+        let listen = format!("[listen]\n{}", setup.listen);
+        std::fs::write(&config, settings.replacen("[listen]\n", &listen, 1)).unwrap();
         let variables: Vec<(&str, &str)> =
             setup.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let child = ProxyProcess::start(Path::new(BINARY), folder.path(), &config, &variables)

@@ -47,14 +47,26 @@ impl Raw {
         capabilities: u32,
     ) -> Raw {
         let mut raw = Raw::connect(address).await;
-        let greeting = raw.greeting().await;
+        let answer = raw.log_in(user, password, database, capabilities).await;
+        assert_eq!(answer[0], 0x00, "login refused: {}", String::from_utf8_lossy(&answer));
+        raw
+    }
+
+    /// Logs in on a fresh connection; gives the packet that ends the login, OK or ERR.
+    pub(crate) async fn log_in(
+        &mut self,
+        user: &str,
+        password: &str,
+        database: Option<&str>,
+        capabilities: u32,
+    ) -> Vec<u8> {
+        let greeting = self.greeting().await;
         let response = response(&greeting, user, password, database, capabilities);
-        raw.send(1, &response).await;
+        self.send(1, &response).await;
         loop {
-            let (sequence, packet) = raw.packet().await.expect("an answer to the login");
+            let (sequence, packet) = self.packet().await.expect("an answer to the login");
             match packet.first() {
-                Some(0x00) => return raw,
-                Some(0xff) => panic!("login refused: {}", String::from_utf8_lossy(&packet)),
+                Some(0x00 | 0xff) => return packet,
                 // The fast path of caching_sha2_password succeeded; OK follows.
                 Some(0x01) if packet.get(1) == Some(&3) => {}
                 Some(0xfe) => {
@@ -62,7 +74,7 @@ impl Raw {
                     let plugin = String::from_utf8_lossy(parts.next().unwrap()).into_owned();
                     let nonce: Vec<u8> = parts.next().unwrap().iter().copied().take(20).collect();
                     let answer = scramble(&plugin, &nonce, password);
-                    raw.send(sequence.wrapping_add(1), &answer).await;
+                    self.send(sequence.wrapping_add(1), &answer).await;
                 }
                 _ => panic!("this client cannot go on after {packet:?}"),
             }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::topology::{Epoch, MapVersion, ServerTlsMode, Shard, ShardId};
-use crate::wire::{Framer, Greeting, SCRAMBLE_BYTES, StatusFlags, encode_packet, offered_to_clients};
+use crate::wire::{Framer, Greeting, Offer, SCRAMBLE_BYTES, StatusFlags, encode_packet, offered_to_clients};
 
 const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
 const COM_QUIT: u8 = 1;
@@ -75,7 +75,7 @@ async fn converse(mut stream: TcpStream, id: u32, script: &Script) -> std::io::R
         version: "8.4.6".into(),
         thread_id: id,
         scramble: [b'a'; SCRAMBLE_BYTES],
-        capabilities: offered_to_clients(true, false),
+        capabilities: offered_to_clients(Offer { deprecate_eof: true, ..Offer::default() }),
         collation: 45,
         status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
         plugin: "mysql_native_password".into(),

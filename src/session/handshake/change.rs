@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::certificate::meets;
 use super::error::LoginError;
 use super::exchange::{Applicant, Peer, check_database, converse, text, texts};
 use super::gate::{Gate, random};
@@ -15,17 +16,25 @@ use crate::wire::{CapabilityFlags, ChangeUser, ServerAuth, ServerAuthStart, scra
 
 /// Who asks, over what.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Changing {
+pub(crate) struct Changing<'a> {
     pub(crate) peer: IpAddr,
     pub(crate) capabilities: CapabilityFlags,
+    pub(crate) channel: &'a ClientChannel,
+}
+
+/// What a session's connection is, beside a stream.
+#[derive(Debug)]
+pub(crate) struct ClientChannel {
     pub(crate) encrypted: bool,
+    /// The client's own, in DER.
+    pub(crate) certificate: Option<Box<[u8]>>,
 }
 
 /// Finds out whether the client is who it wants to be. `admit` is asked last, as at a login. The caller sends OK or tells the error.
 pub(crate) async fn change_user<S: Stream, T>(
     client: &mut Client<S>,
     gate: &Gate,
-    changing: Changing,
+    changing: Changing<'_>,
     request: &ChangeUser,
     admit: impl Fn(&Arc<User>, Option<&str>) -> Result<T, ClientError>,
 ) -> Result<(Arc<User>, T), LoginError> {
@@ -48,9 +57,13 @@ pub(crate) async fn change_user<S: Stream, T>(
         challenge: scramble_from(random()?),
         client_plugin: None,
         response: &[],
-        encrypted: changing.encrypted,
+        encrypted: changing.channel.encrypted,
     });
     let user = converse(client, gate, begun, candidate.user, &applicant).await?;
+    let ClientChannel { encrypted, certificate } = changing.channel;
+    if !meets(&user.requirement, *encrypted, certificate.as_deref()) {
+        return Err(applicant.denied(!request.auth_response.is_empty()));
+    }
     if let Some(database) = &applicant.database {
         check_database(&user, database, &applicant)?;
     }

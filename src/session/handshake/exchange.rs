@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate::meets;
 use super::error::LoginError;
 use super::gate::{Gate, GateRules};
 use super::stream::ClientStream;
@@ -36,6 +37,10 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
+    pub(super) fn denied(&self, used_password: bool) -> LoginError {
+        LoginError::Denied { user: self.name.clone(), peer: self.peer, used_password }
+    }
+
     pub(super) fn new(request: &LoginRequest, offered: CapabilityFlags, peer: IpAddr) -> Applicant {
         Applicant {
             name: text(&request.user),
@@ -182,7 +187,12 @@ where
         response: &request.auth_response,
         encrypted: link.stream.is_encrypted(),
     });
-    converse(link, gate, begun, candidate.user, applicant).await
+    let user = converse(link, gate, begun, candidate.user, applicant).await?;
+    let stream = &link.stream;
+    if !meets(&user.requirement, stream.is_encrypted(), stream.certificate()) {
+        return Err(applicant.denied(!request.auth_response.is_empty()));
+    }
+    Ok(user)
 }
 
 /// Carries the messages to and fro until the applicant is accepted or denied. `user` is whom the name belongs to, if anybody.
@@ -193,11 +203,6 @@ pub(super) async fn converse<P: Peer>(
     user: Option<Arc<User>>,
     applicant: &Applicant,
 ) -> Result<Arc<User>, LoginError> {
-    let denied = |used_password| LoginError::Denied {
-        user: applicant.name.clone(),
-        peer: applicant.peer,
-        used_password,
-    };
     let (mut auth, mut step) = begun;
     loop {
         step = match step {
@@ -211,7 +216,7 @@ pub(super) async fn converse<P: Peer>(
             }
             ServerStep::Check(check) => auth.checked(gate.check(check).await?),
             ServerStep::Accept { first, remember } => {
-                let user = user.ok_or_else(|| denied(true))?;
+                let user = user.ok_or_else(|| applicant.denied(true))?;
                 if let Some(fast) = remember {
                     gate.learn(&user, fast);
                 }
@@ -220,7 +225,7 @@ pub(super) async fn converse<P: Peer>(
                 }
                 return Ok(user);
             }
-            ServerStep::Deny { used_password } => return Err(denied(used_password)),
+            ServerStep::Deny { used_password } => return Err(applicant.denied(used_password)),
             ServerStep::NoPlugin => return Err(LoginError::NoPlugin { user: applicant.name.clone() }),
         };
     }

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::change::ClientChannel;
+
 /// The transport of a session.
 #[derive(Debug)]
 pub(crate) enum ClientStream<S> {
@@ -17,6 +19,20 @@ pub(crate) enum ClientStream<S> {
 impl<S> ClientStream<S> {
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, ClientStream::Tls(_))
+    }
+
+    pub(crate) fn channel(&self) -> ClientChannel {
+        ClientChannel { encrypted: self.is_encrypted(), certificate: self.certificate().map(Box::from) }
+    }
+
+    /// The client's own certificate, in DER, verified.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            ClientStream::Plain(_) => None,
+            ClientStream::Tls(stream) => {
+                stream.get_ref().1.peer_certificates()?.first().map(|certificate| &**certificate)
+            }
+        }
     }
 }
 
