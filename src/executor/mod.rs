@@ -12,6 +12,7 @@ mod exchange;
 mod failure;
 mod interrupt;
 mod load;
+mod load_many;
 pub(crate) mod metrics;
 mod passthrough;
 
@@ -23,4 +24,5 @@ pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use load::pass_load;
+pub(crate) use load_many::{Share, load_everywhere};
 pub(crate) use passthrough::{pass_field_list, passthrough};

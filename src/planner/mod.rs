@@ -3,7 +3,7 @@
 //!
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
-//! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
+//! * `query`, `change`, `insert`, `load`, `named` turn that into a [`Plan`], one per family of statements.
 
 mod analysis;
 mod cache;
@@ -12,6 +12,7 @@ mod column;
 mod from;
 mod function;
 mod insert;
+mod load;
 mod named;
 mod names;
 mod physical;
@@ -23,8 +24,9 @@ mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
+pub(crate) use load::CHARSETS_SPLIT;
 pub(crate) use physical::{
-    Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
+    Combine, FileLines, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };
 
 use crate::error::ClientError;

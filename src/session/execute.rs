@@ -16,7 +16,7 @@ use super::settle::hides_insert_id;
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
 use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, pass_load, passthrough};
-use crate::planner::{InsertId, Plan, Verb};
+use crate::planner::{InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
@@ -58,7 +58,8 @@ impl<S: Stream> Session<S> {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, text, statement, topology).await,
             Part::One(shard) => self.on_one(*shard, way, text, statement, topology).await,
             Part::Many(targets) => match targets.as_slice() {
-                [target] => {
+                // A file is split for one shard, too: a key that no shard owns must be found.
+                [target] if !matches!(plan.routing, Routing::Lines(_)) => {
                     let text =
                         target.text.as_ref().map_or_else(|| text.clone(), |text| Bytes::from(text.clone()));
                     self.on_one(target.shard, way, &text, statement, topology).await

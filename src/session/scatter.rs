@@ -16,7 +16,7 @@ use crate::executor::{
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::{self, Feature};
+use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -52,7 +52,10 @@ impl<S: Stream> Session<S> {
                 Participant::new(held.shard.clone(), held.lease.connection(), text)
             })
             .collect();
-        let result = self.run_on_many(plan, &mut participants).await;
+        let result = match statement.kind {
+            Kind::Load => self.load_on_many(plan, targets, &mut participants, topology).await.map(Some),
+            _ => self.run_on_many(plan, &mut participants).await,
+        };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         drop(participants);
         let generated = match &result {

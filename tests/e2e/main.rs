@@ -19,6 +19,7 @@ mod conformance;
 mod demo;
 mod encodings;
 mod hostile;
+mod load;
 mod local;
 mod login;
 mod operate;
