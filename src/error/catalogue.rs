@@ -130,7 +130,7 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "08S01",
         Kind::Limit,
         "a packet larger than the limit",
-        "raise limits.packet_bytes_max or send less at once",
+        "raise limits.packet_bytes_max, or max_allowed_packet of the server named, or send less at once",
     ),
     own(
         "SW1105",

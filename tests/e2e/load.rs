@@ -99,7 +99,7 @@ async fn lines_end_where_they_end_for_a_server() {
                 _ => b",",
             };
             let mut loaded = 0;
-            for round in 0..40 {
+            for round in 0..20 {
                 let mut file = Vec::new();
                 for id in 0..1 + random.below(6) {
                     if format.contains(">>") {
@@ -140,7 +140,7 @@ async fn lines_end_where_they_end_for_a_server() {
                 let there = sorted(&mut plain, "SELECT id, HEX(a), HEX(b) FROM t").await;
                 assert_eq!(rows, there, "{program:?} {format} round {round}: {shown}");
             }
-            assert!(loaded > 5, "{format}: too few files were good");
+            assert!(loaded > 2, "{format}: too few files were good");
         }
     }
 }

@@ -79,7 +79,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
         let mut client = proxy.client(&database).await;
         // One command byte is part of the packet.
         let (head, tail) = ("SELECT LENGTH('", "')");
-        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1] {
+        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1, 64 * MIB] {
             let length = payload - 1 - head.len() - tail.len();
             let answer = client.one(format!("{head}{}{tail}", "x".repeat(length))).await;
             assert_eq!(answer, Some(length.to_string()), "a command of {payload} bytes");
@@ -92,6 +92,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
             (PACKET + 10, 9),
             (2 * PACKET, 9),
             (2 * PACKET + 1, 9),
+            (64 * MIB, 9),
         ] {
             let length = payload - prefix;
             for sql in [
@@ -221,5 +222,28 @@ async fn an_error_of_one_shard_leaves_no_answer_of_another_for_the_next_statemen
             assert_eq!(found.len(), ROWS - 101, "after {failing}");
             assert_eq!(client.rows(format!("SELECT 'this', {round}")).await, [format!("this|{round}")]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_command_beyond_the_servers_limit_is_refused_as_by_the_server() {
+    for program in flavors() {
+        let cluster = Cluster::own(&program, 1, 0).await;
+        cluster.everywhere(&["SET GLOBAL max_allowed_packet = 1048576"]).await;
+        let database = cluster.database([Table::single("t", 0, "(a LONGBLOB)")]).await;
+        let proxy =
+            Proxy::start(&Setup::new(&cluster).database(&database).settings("[pool]\nidle_min = 0")).await;
+        let mut client = proxy.client(&database).await;
+        let sql = format!("INSERT INTO t VALUES ('{}')", "x".repeat(2 * MIB));
+        let fault = client.refused(&sql).await;
+        assert_eq!((fault.code, fault.state.as_str()), (1153, "08S01"), "{}", fault.message);
+        // The server has closed its connection; the session has not.
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+        client.ok("BEGIN").await;
+        client.ok("INSERT INTO t VALUES ('lost')").await;
+        let fault = client.refused(&sql).await;
+        assert!(matches!(fault.code, 1153 | 1180), "{}: {}", fault.code, fault.message);
+        let _either = client.run("ROLLBACK").await;
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
     }
 }
