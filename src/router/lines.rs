@@ -35,6 +35,7 @@ pub(crate) struct LineSplitter<'a> {
 }
 
 /// The end of the bytes was reached and more may come.
+#[derive(Debug, PartialEq, Eq)]
 struct More;
 
 /// How a field ended.
@@ -47,8 +48,9 @@ struct Field {
     absent: bool,
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// So many bytes, and the key is in `LineSplitter::key`.
+    /// So many bytes with a key.
     Row(usize),
     /// Too few fields, or NULL.
     Keyless,
@@ -122,7 +124,7 @@ impl<'a> LineSplitter<'a> {
                 at += length;
                 continue;
             }
-            match self.line(rest, complete) {
+            match read_line(self.file, rest, complete, &mut self.key) {
                 Err(More) => break,
                 Ok(Line::Nothing) => at = pending.len(),
                 Ok(Line::Keyless) => {
@@ -178,35 +180,31 @@ impl<'a> LineSplitter<'a> {
             .position(|shard| *shard == owner)
             .ok_or_else(|| unmapped(&self.file.column, &key, space, self.topology))
     }
+}
 
-    /// Reads as many fields as the statement names, then to the end of the line.
-    fn line(&mut self, bytes: &[u8], complete: bool) -> Result<Line, More> {
-        let format = &self.file.format;
-        let mut input = Input { bytes, at: 0, complete };
-        let (mut has_key, mut null) = (false, false);
-        let mut other = Vec::new();
-        for index in 0..self.file.fields {
-            let is_key = index == self.file.place;
-            let into = if is_key { &mut self.key } else { &mut other };
-            let field = field(format, &mut input, index == 0, into)?;
-            if field.absent {
-                if index == 0 {
-                    return Ok(Line::Nothing);
-                }
-                return Ok(if has_key && !null { Line::Row(input.at) } else { Line::Keyless });
-            }
-            if is_key {
-                has_key = true;
-                let word = !field.enclosed && format.enclosed.is_some() && self.key == b"NULL";
-                null = word || (field.null && self.key.len() == 1);
-            }
-            if field.last {
-                return Ok(if has_key && !null { Line::Row(input.at) } else { Line::Keyless });
-            }
+/// Reads as many fields as the statement names, then to the end of the line; the key's value is put into `key`.
+fn read_line(file: &FileLines, bytes: &[u8], complete: bool, key: &mut Vec<u8>) -> Result<Line, More> {
+    let format = &file.format;
+    let mut input = Input { bytes, at: 0, complete };
+    let mut has_key = false;
+    let mut other = Vec::new();
+    let row = |has_key, input: &Input<'_>| if has_key { Line::Row(input.at) } else { Line::Keyless };
+    for index in 0..file.fields {
+        let is_key = index == file.place;
+        let field = read_field(format, &mut input, index == 0, if is_key { key } else { &mut other })?;
+        if field.absent {
+            return Ok(if index == 0 { Line::Nothing } else { row(has_key, &input) });
         }
-        to_line_end(format, &mut input)?;
-        Ok(if null { Line::Keyless } else { Line::Row(input.at) })
+        if is_key {
+            let word = !field.enclosed && format.enclosed.is_some() && *key == b"NULL";
+            has_key = !word && !(field.null && key.len() == 1);
+        }
+        if field.last {
+            return Ok(row(has_key, &input));
+        }
     }
+    to_line_end(format, &mut input)?;
+    Ok(row(has_key, &input))
 }
 
 /// The length of a line that is passed over.
@@ -229,7 +227,12 @@ fn to_line_end(format: &FileFormat, input: &mut Input<'_>) -> Result<(), More> {
     Ok(())
 }
 
-fn field(format: &FileFormat, input: &mut Input<'_>, first: bool, out: &mut Vec<u8>) -> Result<Field, More> {
+fn read_field(
+    format: &FileFormat,
+    input: &mut Input<'_>,
+    first: bool,
+    out: &mut Vec<u8>,
+) -> Result<Field, More> {
     out.clear();
     let mut field = Field { null: false, enclosed: false, last: true, absent: true };
     if first && !format.line_start.is_empty() && !input.find(&format.line_start)? {
@@ -344,5 +347,105 @@ impl Input<'_> {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{ColumnType, SchemeId};
+    use proptest::prelude::*;
+
+    fn file(format: FileFormat) -> FileLines {
+        FileLines {
+            scheme: SchemeId(0),
+            column: "t.id".to_owned(),
+            key_type: ColumnType::Integer { bits: 32, unsigned: false },
+            generated: false,
+            place: 1,
+            fields: 2,
+            format,
+            lines_skipped: 0,
+            charset: None,
+        }
+    }
+
+    fn quoted() -> FileFormat {
+        FileFormat {
+            field_end: b",".to_vec(),
+            enclosed: Some(b'"'),
+            line_end: b"\r\n".to_vec(),
+            ..FileFormat::default()
+        }
+    }
+
+    /// Length of the line and its key; `None` is a line without one.
+    fn read(format: &FileFormat, line: &[u8]) -> Option<(usize, String)> {
+        let mut key = Vec::new();
+        match read_line(&file(format.clone()), line, true, &mut key).unwrap() {
+            Line::Row(length) => Some((length, String::from_utf8(key).unwrap())),
+            Line::Keyless | Line::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn keys_are_what_a_server_reads() {
+        let plain = FileFormat::default();
+        assert_eq!(read(&plain, b"x\t12\nmore"), Some((5, "12".to_owned())));
+        assert_eq!(read(&plain, b"x\t1\\t2"), Some((6, "1\t2".to_owned())));
+        assert_eq!(read(&plain, b"x\ty\tz\\\nrest\nmore"), Some((12, "y".to_owned())));
+        for keyless in [&b"x\n1\n"[..], b"x\t\\N\n", b"x\t", b""] {
+            assert_eq!(read(&plain, keyless), None, "{}", keyless.escape_ascii());
+        }
+        let quoted = quoted();
+        assert_eq!(read(&quoted, b"\"a,\r\n\"\"b\",\"7\"\r\n"), Some((15, "7".to_owned())));
+        assert_eq!(read(&quoted, b"a\"b\r,8,\"x\r\n9\r\n"), Some((11, "8".to_owned())));
+        assert_eq!(read(&quoted, b"a,NULL\r\n"), None);
+        assert_eq!(read(&quoted, b"a,\"NULL\"\r\n"), Some((10, "NULL".to_owned())));
+        let started = FileFormat { line_start: b">>".to_vec(), ..FileFormat::default() };
+        assert_eq!(read(&started, b"skipped\n> >>a\t5\n"), Some((16, "5".to_owned())));
+        assert_eq!(read(&started, b"no more lines\n"), None);
+    }
+
+    fn formats() -> impl Strategy<Value = FileFormat> {
+        prop::sample::select(vec![
+            FileFormat::default(),
+            quoted(),
+            FileFormat { escape: Some(b'"'), ..quoted() },
+            FileFormat { escape: None, line_start: b"ab".to_vec(), ..quoted() },
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn more_bytes_do_not_change_a_line_that_was_read(
+            format in formats(),
+            letters in prop::collection::vec(prop::sample::select(b"ab,\t\r\n\"\\N1".to_vec()), 0..60),
+        ) {
+            let file = file(format);
+            let (mut key, mut whole_key) = (Vec::new(), Vec::new());
+            let whole = read_line(&file, &letters, true, &mut whole_key);
+            for end in 0..letters.len() {
+                let line = read_line(&file, &letters[..end], false, &mut key);
+                if line != Err(More) {
+                    prop_assert_eq!(&line, &whole);
+                    prop_assert_eq!(&key, &whole_key);
+                }
+            }
+            prop_assert!(whole.is_ok());
+        }
+
+        #[test]
+        fn any_file_is_cut_into_lines_that_make_progress(
+            format in formats(),
+            letters in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let file = file(format);
+            let (mut key, mut at) = (Vec::new(), 0);
+            while let Ok(Line::Row(length)) = read_line(&file, &letters[at..], true, &mut key) {
+                prop_assert!(length > 0 && at + length <= letters.len());
+                at += length;
+            }
+        }
     }
 }
