@@ -84,6 +84,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),
@@ -244,7 +245,7 @@ async fn shards_servers_and_pools_are_shown_with_their_state() {
     assert!(lines(&operator, "SHOW SERVERS").await[0].starts_with("north|db1:3306|primary|up|8.4.6|NULL|"));
     assert_eq!(
         lines(&operator, "SHOW POOLS").await,
-        ["db1:3306|shop|1|1|2|1|0|4|3|10|5|1|connection refused"]
+        ["db1:3306|shop|1|1|1|2|1|0|4|3|10|5|1|connection refused"]
     );
 }
 

@@ -81,6 +81,7 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("limits.drain_timeout", AtOnce, print(limits.drain_timeout)),
         ("limits.plans_max", Restart, print(limits.plans_max)),
         ("limits.scatter_shards_max", AtOnce, print(limits.scatter_shards_max)),
+        ("limits.merge_bytes_max", AtOnce, print(limits.merge_bytes_max)),
         ("control.user", AtOnce, print(&control.credential.user)),
         ("control.probe_interval", AtOnce, print(control.probe_interval)),
         ("control.probe_timeout", AtOnce, print(control.probe_timeout)),

@@ -193,6 +193,8 @@ pub(crate) struct Limits {
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
     pub(crate) scatter_shards_max: usize,
+    /// What one statement may hold of several shards' rows where they must be sorted after they were grouped.
+    pub(crate) merge_bytes_max: usize,
 }
 
 /// How the control plane talks to the servers.

@@ -25,6 +25,8 @@ const WORKERS_MAX: u64 = 1024;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// MySQL's largest `max_allowed_packet`.
 const PACKET_BYTES_MAX: u64 = 1 << 30;
+/// Of memory that one statement may be given.
+const MERGE_BYTES_MAX: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -242,6 +244,7 @@ fn default_limits() -> Limits {
         drain_timeout: Duration::from_secs(30),
         plans_max: 10_000,
         scatter_shards_max: 1024,
+        merge_bytes_max: 64 << 20,
     }
 }
 
@@ -249,6 +252,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     let default = default_limits();
     let reader = or_default!(reader, default);
     let bytes = reader.bytes("packet_bytes_max", 1024..=PACKET_BYTES_MAX);
+    let merge_bytes = reader.bytes("merge_bytes_max", 1024..=MERGE_BYTES_MAX);
     let limits = Limits {
         clients_max: count(&reader, "clients_max", 1..=CONNECTIONS_MAX, default.clients_max),
         handshake_timeout: time(&reader, "handshake_timeout", MILLISECOND..=DAY, default.handshake_timeout),
@@ -265,6 +269,9 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         drain_timeout: time(&reader, "drain_timeout", Duration::ZERO..=DAY, default.drain_timeout),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
+        merge_bytes_max: merge_bytes
+            .and_then(|bytes| usize::try_from(bytes.value).ok())
+            .unwrap_or(default.merge_bytes_max),
     };
     reader.finish();
     limits

@@ -311,6 +311,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
     ),
     own(
+        "SW1230",
+        1038,
+        "HY001",
+        Kind::Limit,
+        "groups of several shards that are too many to sort",
+        "add conditions, group by the shard key, or raise limits.merge_bytes_max",
+    ),
+    own(
         "SW1301",
         1235,
         "42000",

@@ -33,12 +33,12 @@ pub(crate) struct Client<S> {
     framer: Framer,
     capabilities: CapabilityFlags,
     traffic: Traffic,
-    /// Further results follow in the answer to this command.
-    more_results: bool,
     /// Where the file is that the client sends.
     file: FileReader,
     /// `None` costs nothing but a look.
     compressed: Option<Box<Compressed>>,
+    /// Further results follow in the answer to this command.
+    more_results: bool,
 }
 
 /// What stands between the stream and a client that compresses.
@@ -93,20 +93,10 @@ impl<S: Stream> Client<S> {
             framer,
             capabilities,
             traffic,
-            more_results: false,
             file: FileReader::default(),
             compressed: None,
+            more_results: false,
         }
-    }
-
-    /// Says whether results of further statements of the same packet follow that of the running one. What servers answer is
-    /// changed accordingly; the proxy's own replies carry the status flags that they are given.
-    pub(crate) fn announce_more(&mut self, more: bool) {
-        self.more_results = more;
-    }
-
-    pub(crate) fn has_announced_more(&self) -> bool {
-        self.more_results
     }
 
     /// From now on everything is compressed, in both directions.
@@ -117,6 +107,16 @@ impl<S: Stream> Client<S> {
         self.framer = Framer::unchecked(packet_bytes_max);
         self.file = FileReader::unchecked();
         self
+    }
+
+    /// Says whether results of further statements of the same packet follow that of the running one. What servers answer is
+    /// changed accordingly; the proxy's own replies carry the status flags that they are given.
+    pub(crate) fn announce_more(&mut self, more: bool) {
+        self.more_results = more;
+    }
+
+    pub(crate) fn has_announced_more(&self) -> bool {
+        self.more_results
     }
 
     pub(crate) fn deprecate_eof(&self) -> bool {

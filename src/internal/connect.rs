@@ -79,7 +79,7 @@ impl Opened {
     }
 
     pub fn thread_id(&self) -> u32 {
-        self.connection.thread_id()
+        self.connection.thread().id
     }
 
     /// Runs a statement and follows its response: what it said, and its bytes.

@@ -109,7 +109,7 @@ impl Door {
                 capabilities: entered.capabilities.bits(),
                 collation_id: entered.collation_id,
                 attributes: entered.attributes,
-                encrypted: entered.stream.is_encrypted(),
+                encrypted: entered.stream.channel().encrypted,
                 received: entered.received.to_vec(),
                 stream: Box::new(entered.stream),
             }),

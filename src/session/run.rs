@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::diagnostics::Diagnostics;
-use super::handshake::{Arrival, ClientChannel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
+use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
 use super::registry::Registration;
@@ -60,11 +60,11 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
-    pub(super) channel: ClientChannel,
-    /// Several statements may come in one packet.
-    pub(super) multi_statements: bool,
     /// When the running statement is stopped, and after how long.
     pub(super) due: Option<(Instant, Duration)>,
+    pub(super) channel: Channel,
+    /// Several statements may come in one packet.
+    pub(super) multi_statements: bool,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -247,9 +247,9 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            due: None,
             channel,
             multi_statements,
-            due: None,
             pin_shown: false,
             silence,
         }

@@ -11,8 +11,8 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere, watched,
-    write_everywhere,
+    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, Terms, concatenate, define_everywhere,
+    merge, watched, write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
@@ -72,7 +72,9 @@ impl<S: Stream> Session<S> {
                     match settled {
                         true => self.keep_or_let_go(one),
                         // In the middle of something: the connections are closed.
-                        false => self.abandon(one, was_stopped(&result)),
+                        false => {
+                            self.abandon(one, was_stopped(&result));
+                        }
                     }
                 }
                 self.show_pins();
@@ -154,7 +156,8 @@ impl<S: Stream> Session<S> {
                 Progress::Begun | Progress::Rows => {
                     lost |= bound;
                     pinned |= !one.pins.is_empty();
-                    self.abandon(one, was_stopped(&result));
+                    // Nobody waits for its rows any more.
+                    self.abandon(one, true);
                     continue;
                 }
             }
@@ -181,7 +184,14 @@ impl<S: Stream> Session<S> {
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
-                let outcome = concatenate(participants, status, &mut self.client, &interrupt).await?;
+                let outcome = match &plan.combine {
+                    Combine::Merge(plan) => {
+                        let terms =
+                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        merge(plan, participants, terms, &mut self.client, &interrupt).await?
+                    }
+                    _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
+                };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
             }
@@ -255,7 +265,7 @@ async fn generated_id(held: &mut [Held], told: u64, source: InsertId) -> u64 {
     0
 }
 
-/// Whether a statement may still run where it was begun.
+/// Whether a write may still run where it was begun.
 fn was_stopped<T>(result: &Result<T, Failure>) -> bool {
     matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_)))
 }

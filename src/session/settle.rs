@@ -201,12 +201,12 @@ impl<S: Stream> Session<S> {
     /// KILL QUERY for a statement that nobody waits for any more, in the background and within a bounded time.
     fn stop_on_server(&self, held: &mut Held) {
         let server = held.lease.server().clone();
-        let thread = held.lease.connection().thread_id();
+        let thread = held.lease.connection().thread();
         let credential = Arc::clone(&self.user.server);
         let pools = Arc::clone(&self.shared.pools);
         drop(self.shared.scope.spawn("kill-query", async move {
             if let Err(error) = pools.kill_query(&server, &credential, thread).await {
-                tracing::warn!(server = %server.name, thread, %error, "a statement could not be stopped on its server");
+                tracing::warn!(server = %server.name, %thread, %error, "a statement could not be stopped on its server");
             }
         }));
     }

@@ -44,8 +44,7 @@ pub(crate) use control::{
     AccessMode, TransactionControl, TransactionScope, TransactionSettings, control, transaction_settings,
 };
 pub(crate) use keyword::Word;
-pub(crate) use lex::symbol::ASSIGN;
-pub(crate) use lex::{Lexer, Token, TokenKind, tokens};
+pub(crate) use lex::{Lexer, Token, TokenKind, symbol, tokens};
 pub(crate) use literal::{Value, decode, decode_raw};
 pub(crate) use load::{FieldTarget, FileFormat, FileLoad, file_load};
 pub(crate) use outline::{KillTarget, Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};

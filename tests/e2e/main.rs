@@ -22,6 +22,7 @@ mod hostile;
 mod load;
 mod local;
 mod login;
+mod merging;
 mod operate;
 mod poison;
 mod pools;

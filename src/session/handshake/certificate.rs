@@ -3,6 +3,7 @@
 //!
 //! Pure. TLS has verified the certificate before anybody looks here; what cannot be read matches nothing.
 
+use super::stream::Channel;
 use crate::config::{CertificateNames, Requirement};
 
 const SEQUENCE: u8 = 0x30;
@@ -33,11 +34,11 @@ const SHORT_NAMES: [(&[u8], &str); 19] = [
     (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 1], "UID"),
 ];
 
-/// Whether a connection is what its user requires. `certificate` is the client's own, in DER.
-pub(super) fn meets(requirement: &Requirement, encrypted: bool, certificate: Option<&[u8]>) -> bool {
-    match (requirement, certificate) {
+/// Whether a connection is what its user requires.
+pub(super) fn meets(requirement: &Requirement, channel: &Channel) -> bool {
+    match (requirement, channel.certificate.as_deref()) {
         (Requirement::Nothing, _) => true,
-        (Requirement::Tls, _) => encrypted,
+        (Requirement::Tls, _) => channel.encrypted,
         (Requirement::Certificate(_), None) => false,
         (Requirement::Certificate(CertificateNames { subject: None, issuer: None }), Some(_)) => true,
         (Requirement::Certificate(wanted), Some(certificate)) => {
@@ -162,6 +163,10 @@ mod tests {
         Requirement::Certificate(CertificateNames { subject: owned(subject), issuer: owned(issuer) })
     }
 
+    fn channel(encrypted: bool, certificate: Option<&[u8]>) -> Channel {
+        Channel { encrypted, certificate: certificate.map(std::sync::Arc::from) }
+    }
+
     #[test]
     fn names_are_written_as_openssl_writes_them() {
         let (subject, issuer) = names(&certificate()).unwrap();
@@ -173,13 +178,19 @@ mod tests {
     fn a_connection_must_be_what_its_user_requires() {
         let certificate = certificate();
         let shown = Some(&certificate[..]);
-        assert!(meets(&Requirement::Nothing, false, None));
-        assert!(!meets(&Requirement::Tls, false, None) && meets(&Requirement::Tls, true, None));
-        assert!(!meets(&wanted(None, None), true, None) && meets(&wanted(None, None), true, shown));
-        assert!(meets(&wanted(None, Some("/O=Shop/CN=the CA")), true, shown));
-        assert!(!meets(&wanted(Some("/C=SE"), Some("/O=Shop/CN=the CA")), true, shown));
-        assert!(!meets(&wanted(None, Some("/o=shop/cn=the ca")), true, shown));
-        assert!(!meets(&wanted(None, Some("")), true, Some(b"nonsense")));
+        assert!(meets(&Requirement::Nothing, &channel(false, None)));
+        assert!(
+            !meets(&Requirement::Tls, &channel(false, None))
+                && meets(&Requirement::Tls, &channel(true, None))
+        );
+        assert!(
+            !meets(&wanted(None, None), &channel(true, None))
+                && meets(&wanted(None, None), &channel(true, shown))
+        );
+        assert!(meets(&wanted(None, Some("/O=Shop/CN=the CA")), &channel(true, shown)));
+        assert!(!meets(&wanted(Some("/C=SE"), Some("/O=Shop/CN=the CA")), &channel(true, shown)));
+        assert!(!meets(&wanted(None, Some("/o=shop/cn=the ca")), &channel(true, shown)));
+        assert!(!meets(&wanted(None, Some("")), &channel(true, Some(b"nonsense"))));
     }
 
     proptest! {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::certificate::meets;
 use super::error::LoginError;
 use super::exchange::{Applicant, Peer, check_database, converse, text, texts};
 use super::gate::{Gate, random};
+use super::stream::Channel;
 use crate::config::User;
 use crate::error::ClientError;
 use crate::executor::{Client, CommandError, Stream};
@@ -16,18 +16,10 @@ use crate::wire::{CapabilityFlags, ChangeUser, ServerAuth, ServerAuthStart, scra
 
 /// Who asks, over what.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Changing<'a> {
+pub(crate) struct Changing<'s> {
     pub(crate) peer: IpAddr,
     pub(crate) capabilities: CapabilityFlags,
-    pub(crate) channel: &'a ClientChannel,
-}
-
-/// What a session's connection is, beside a stream.
-#[derive(Debug)]
-pub(crate) struct ClientChannel {
-    pub(crate) encrypted: bool,
-    /// The client's own, in DER.
-    pub(crate) certificate: Option<Box<[u8]>>,
+    pub(crate) channel: &'s Channel,
 }
 
 /// Finds out whether the client is who it wants to be. `admit` is asked last, as at a login. The caller sends OK or tells the error.
@@ -59,11 +51,7 @@ pub(crate) async fn change_user<S: Stream, T>(
         response: &[],
         encrypted: changing.channel.encrypted,
     });
-    let user = converse(client, gate, begun, candidate.user, &applicant).await?;
-    let ClientChannel { encrypted, certificate } = changing.channel;
-    if !meets(&user.requirement, *encrypted, certificate.as_deref()) {
-        return Err(applicant.denied(!request.auth_response.is_empty()));
-    }
+    let user = converse(client, gate, begun, candidate.user, &applicant, changing.channel).await?;
     if let Some(database) = &applicant.database {
         check_database(&user, database, &applicant)?;
     }

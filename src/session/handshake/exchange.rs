@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::certificate::meets;
 use super::error::LoginError;
 use super::gate::{Gate, GateRules};
-use super::stream::ClientStream;
+use super::stream::{Channel, ClientStream};
 use crate::config::User;
 use crate::wire::{
     Attributes, CapabilityFlags, FirstPacket, Framer, Greeting, HEADER_BYTES, LoginRequest, Malformed,
@@ -37,10 +37,6 @@ pub(super) struct Applicant {
 }
 
 impl Applicant {
-    pub(super) fn denied(&self, used_password: bool) -> LoginError {
-        LoginError::Denied { user: self.name.clone(), peer: self.peer, used_password }
-    }
-
     pub(super) fn new(request: &LoginRequest, offered: CapabilityFlags, peer: IpAddr) -> Applicant {
         Applicant {
             name: text(&request.user),
@@ -178,6 +174,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let candidate = gate.candidate(rules, &request.user);
+    let channel = link.stream.channel();
     let begun = ServerAuth::start(ServerAuthStart {
         secret: candidate.secret,
         preferred: candidate.preferred,
@@ -185,14 +182,9 @@ where
         challenge: greeting.scramble,
         client_plugin: request.plugin.as_deref(),
         response: &request.auth_response,
-        encrypted: link.stream.is_encrypted(),
+        encrypted: channel.encrypted,
     });
-    let user = converse(link, gate, begun, candidate.user, applicant).await?;
-    let stream = &link.stream;
-    if !meets(&user.requirement, stream.is_encrypted(), stream.certificate()) {
-        return Err(applicant.denied(!request.auth_response.is_empty()));
-    }
-    Ok(user)
+    converse(link, gate, begun, candidate.user, applicant, &channel).await
 }
 
 /// Carries the messages to and fro until the applicant is accepted or denied. `user` is whom the name belongs to, if anybody.
@@ -202,7 +194,13 @@ pub(super) async fn converse<P: Peer>(
     begun: (ServerAuth, ServerStep),
     user: Option<Arc<User>>,
     applicant: &Applicant,
+    channel: &Channel,
 ) -> Result<Arc<User>, LoginError> {
+    let denied = |used_password| LoginError::Denied {
+        user: applicant.name.clone(),
+        peer: applicant.peer,
+        used_password,
+    };
     let (mut auth, mut step) = begun;
     loop {
         step = match step {
@@ -216,7 +214,8 @@ pub(super) async fn converse<P: Peer>(
             }
             ServerStep::Check(check) => auth.checked(gate.check(check).await?),
             ServerStep::Accept { first, remember } => {
-                let user = user.ok_or_else(|| applicant.denied(true))?;
+                let user = user.filter(|user| meets(&user.requirement, channel));
+                let user = user.ok_or_else(|| denied(true))?;
                 if let Some(fast) = remember {
                     gate.learn(&user, fast);
                 }
@@ -225,7 +224,7 @@ pub(super) async fn converse<P: Peer>(
                 }
                 return Ok(user);
             }
-            ServerStep::Deny { used_password } => return Err(applicant.denied(used_password)),
+            ServerStep::Deny { used_password } => return Err(denied(used_password)),
             ServerStep::NoPlugin => return Err(LoginError::NoPlugin { user: applicant.name.clone() }),
         };
     }

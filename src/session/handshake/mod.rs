@@ -29,10 +29,10 @@ use crate::wire::{
 
 use exchange::{Applicant, Link};
 
-pub(super) use change::{Changing, ClientChannel, change_user};
+pub(super) use change::{Changing, change_user};
 pub(crate) use error::LoginError;
 pub(crate) use gate::{Gate, GateError, GateRules};
-pub(crate) use stream::ClientStream;
+pub(crate) use stream::{Channel, ClientStream};
 
 /// Who knocks.
 #[derive(Debug, Clone, Copy)]
