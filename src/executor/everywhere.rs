@@ -121,7 +121,10 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
 }
 
 /// COMMIT goes to all shards before any answer is read. From here on an error means that the outcome differs by shard.
-async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>) -> Result<(), Failure> {
+pub(super) async fn commit(
+    participants: &mut [Participant<'_>],
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
     let packet = query_packet(b"COMMIT");
     let mut failed = Vec::new();
     let mut sent = vec![true; participants.len()];
@@ -197,7 +200,7 @@ fn text_of(packet: &ErrPacket) -> String {
     format!("{} ({})", String::from_utf8_lossy(&packet.message), packet.code)
 }
 
-fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
+pub(super) fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
     let Some(first) = answers.first() else { return OkPacket::default() };
     let mut whole = first.clone();
     if tally == Tally::First {

@@ -4,7 +4,7 @@
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
 //! * `merge` — what is done with the rows of several shards.
-//! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
+//! * `query`, `change`, `insert`, `load`, `named` turn that into a [`Plan`], one per family of statements.
 
 mod analysis;
 mod cache;
@@ -13,6 +13,7 @@ mod column;
 mod from;
 mod function;
 mod insert;
+mod load;
 mod merge;
 mod named;
 mod names;
@@ -25,11 +26,12 @@ mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
+pub(crate) use load::CHARSETS_SPLIT;
 pub(crate) use merge::{
     Aggregate, Comparison, Condition, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens,
 };
 pub(crate) use physical::{
-    Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
+    Combine, FileLines, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };
 
 use crate::error::ClientError;

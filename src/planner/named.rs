@@ -111,7 +111,7 @@ impl Reader<'_> {
                 self.on_one_shard(Verb::Write, "FLUSH TABLES")
             }
             Word::Flush { .. } => self.unsupported("FLUSH"),
-            Word::Load { .. } => self.on_one_shard(Verb::Write, "LOAD DATA"),
+            Word::Load { local } => self.load(*local),
             Word::Handler => self.on_one_shard(Verb::LockingRead, "HANDLER"),
             Word::Show(show) => self.show(show),
             Word::Describe => self.about_table(None),
@@ -412,6 +412,18 @@ impl Reader<'_> {
         }
     }
 
+    /// A file of the client goes where the table's rows go, a file of a server to that server's own table.
+    fn load(&self, local: bool) -> Plan {
+        match self.outline.objects.first() {
+            Some(table)
+                if local && matches!(self.place_of(table), Ok((_, Where::Sharded(_) | Where::Reference))) =>
+            {
+                super::load::plan(self.request, table, self.topology)
+            }
+            _ => self.on_one_shard(Verb::Write, "LOAD DATA"),
+        }
+    }
+
     fn show(&self, show: &Show) -> Plan {
         match show.what {
             ShowWhat::Columns | ShowWhat::Index | ShowWhat::CreateTable => {
@@ -516,7 +528,7 @@ impl Reader<'_> {
                 }
             }
             Routing::Insert { key, .. } => key.shift(before),
-            Routing::Rows { .. } | Routing::Copies { .. } => {
+            Routing::Rows { .. } | Routing::Copies { .. } | Routing::Lines(_) => {
                 return Plan::refused(
                     Verb::LockingRead,
                     ClientError::new("SW1215", "EXPLAIN of an INSERT by rows"),

@@ -119,6 +119,9 @@ fn plan_facts(plan: &Plan, topology: &Topology, facts: &mut Vec<(&'static str, S
             let scheme = &topology.scheme(*scheme).name;
             facts.push(("key", format!("{column} = {} (scheme {scheme})", expression(key))));
         }
+        Routing::Lines(file) => {
+            facts.push(("key", format!("field {} of each line is {}", file.place + 1, file.column)));
+        }
         Routing::Copies { generated: Some(place), .. } => {
             facts.push((
                 "key",

@@ -15,7 +15,7 @@ use crate::executor::{
 };
 use crate::planner::{Combine, InsertId, Merge, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::{Feature, LiteralClass};
+use crate::sql::{Feature, Kind, LiteralClass};
 use crate::topology::{Role, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -53,7 +53,10 @@ impl<S: Stream> Session<S> {
             .zip(&commands)
             .map(|(held, command)| Participant::new(held.shard.clone(), held.lease.connection(), command))
             .collect();
-        let result = self.run_on_many(plan, asked, &mut participants).await;
+        let result = match statement.kind {
+            Kind::Load => self.load_on_many(plan, targets, &mut participants, topology).await.map(Some),
+            _ => self.run_on_many(plan, asked, &mut participants).await,
+        };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         drop(participants);
         let generated = match &result {

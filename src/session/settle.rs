@@ -97,9 +97,12 @@ impl<S: Stream> Session<S> {
         Ok(conditions)
     }
 
-    /// `LAST_INSERT_ID(n)` where the answer does not name n.
+    /// `LAST_INSERT_ID(n)` and generated ids where the answer does not name them.
     fn computes_insert_id(&self, asked: Asked<'_>) -> bool {
         let Asked { text, statement, .. } = asked;
+        if hides_insert_id(statement.kind) {
+            return true;
+        }
         let (context, _) = self.reading(&asked);
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
@@ -208,6 +211,11 @@ impl<S: Stream> Session<S> {
             }
         }));
     }
+}
+
+/// A statement that may generate ids which its answer never names. The connection must know the session's own id before it.
+pub(super) fn hides_insert_id(kind: Kind) -> bool {
+    matches!(kind, Kind::Load | Kind::Call)
 }
 
 /// What a client is told when a connection went that a transaction lived on, or something else that it may count on.

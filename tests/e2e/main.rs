@@ -21,6 +21,7 @@ mod drivers;
 mod encodings;
 mod greeting;
 mod hostile;
+mod load;
 mod local;
 mod login;
 mod merging;
