@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use shardway::internal::wire::{
-    ColumnDefinition, ColumnKind, ExecuteHead, Fetch, LongData, PrepareOk, binary_of_text, decode_arguments,
+    ColumnDefinition, ColumnKind, ExecuteHead, Fetch, LongPiece, PrepareOk, binary_of_text, decode_arguments,
     execute_packets, text_of_binary,
 };
 
@@ -13,7 +13,7 @@ fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
     let body = Bytes::from(bytes);
     let _head = ExecuteHead::decode(&body);
     let _fetch = Fetch::decode(&body);
-    let _long = LongData::decode(&body);
+    let _long = LongPiece::decode(&body);
     let _ok = PrepareOk::decode(&body);
 
     let mut types = vec![None; usize::from(count)];
