@@ -16,6 +16,7 @@ mod interrupt;
 mod merge;
 pub(crate) mod metrics;
 mod passthrough;
+mod results;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
@@ -29,4 +30,5 @@ pub(crate) use handle::{
     last_row_sent, reply_prepared,
 };
 pub(crate) use interrupt::Interrupt;
+pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;

@@ -25,7 +25,9 @@ mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
-pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
+pub(crate) use merge::{
+    Aggregate, Comparison, Condition, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens,
+};
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };
