@@ -54,7 +54,11 @@ impl<S: Stream> Session<S> {
             Some(_) => held.tainted = true,
             None => {}
         }
-        if outcome.error.is_none() && outcome.state_changed && may_hide_changes(statement, text) {
+        // Servers go to the database of the PREPARE for an execution, and back: that is told as a change, and none stays. Whatever else
+        // it was, the connection is reset before it is shared.
+        let swaps = asked.execution.is_some() && database != self.variables.state().database();
+        let changed = outcome.error.is_none() && outcome.state_changed && !swaps;
+        if changed && may_hide_changes(statement, text) {
             held.pin(noticed(), &self.shared.metrics, || sql::redact(text, context, PIN_SHOWN_MAX));
         }
         if outcome.error.is_none() && !held.pins.is_empty() {

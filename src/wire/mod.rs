@@ -44,7 +44,7 @@ pub use greeting::{Greeting, MARIADB_PREFIX, SCRAMBLE_BYTES, is_mariadb, scrambl
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
 pub use prepared::{
-    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongData, ParameterType,
+    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongPiece, ParameterType,
     PrepareOk, Shape, close_packet, decode_arguments, execute_packets, prepare_packet,
 };
 pub use response::{
