@@ -74,6 +74,8 @@ fn settings() -> Settings {
             lifetime_max: Duration::from_secs(3600),
             idle_timeout: Duration::from_secs(300),
             health_interval: Duration::from_secs(30),
+            prepared_max: 200,
+            prepared_total_max: 10_000,
         },
         limits: Limits {
             clients_max: 1000,
@@ -84,6 +86,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            prepared_statements_max: 4096,
             merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {
@@ -290,7 +293,7 @@ async fn sessions_are_shown_with_pins_and_can_be_killed() {
         activity.statement = Some(("SELECT GET_LOCK(?, ?)".to_owned(), Instant::now()));
     });
     let shown = lines(&operator, "SHOW SESSIONS").await;
-    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named_lock|"), "{shown:?}");
+    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|NULL|0|NULL|north: named_lock|"), "{shown:?}");
     assert!(shown[0].ends_with("|SELECT GET_LOCK(?, ?)"), "{shown:?}");
     let pins = lines(&operator, "SHOW PINS").await;
     assert!(pins[0].starts_with("1|shop|north|named_lock|SELECT GET_LOCK(?, ?)|"), "{pins:?}");

@@ -1,10 +1,11 @@
 //! Reads `shardway.toml` into [`Settings`], collecting faults. Every default is here and in `config/shardway.toml`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
@@ -140,9 +141,26 @@ fn read_tls(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ClientTls> {
         let message = format!("cannot read the private key {}: {cause}", key.value.display());
         reader.fault(&key.span, message, "name a readable PEM file with the private key");
     }
+    if let (Some(certificate), Some(key)) = (&certificate, &key) {
+        check_pair(&reader, &certificate.value, key);
+    }
     let client_certificates = read_client_certificates(&reader, around);
     reader.finish();
     Some(ClientTls { certificate: certificate?.value, key: key?.value, required, client_certificates })
+}
+
+/// Whether the key is that of the certificate: a reload between the renewal of the one and of the other must not be applied.
+fn check_pair(reader: &Reader<'_>, certificate: &Path, key: &At<PathBuf>) {
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    // What cannot be read was told already.
+    let (Ok(chain), Ok(private)) = (chain, PrivateKeyDer::from_pem_file(&key.value)) else { return };
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if let Some(cause) = CertifiedKey::from_der(chain, private, &provider).err() {
+        let (key_path, certificate) = (key.value.display(), certificate.display());
+        let message =
+            format!("the key {key_path} and the certificate {certificate} cannot be used together: {cause}");
+        reader.fault(&key.span, message, "name the private key that the certificate was made for");
+    }
 }
 
 fn check_certificates(reader: &Reader<'_>, file: &At<PathBuf>, help: &str) {
@@ -202,6 +220,8 @@ fn default_pool() -> PoolSettings {
         lifetime_max: Duration::from_secs(3600),
         idle_timeout: Duration::from_secs(300),
         health_interval: Duration::from_secs(30),
+        prepared_max: 200,
+        prepared_total_max: 10_000,
     }
 }
 
@@ -224,6 +244,13 @@ fn read_pool(reader: Option<Reader<'_>>) -> PoolSettings {
         lifetime_max: time(&reader, "lifetime_max", MILLISECOND..=YEAR, default.lifetime_max),
         idle_timeout: time(&reader, "idle_timeout", MILLISECOND..=YEAR, default.idle_timeout),
         health_interval: time(&reader, "health_interval", MILLISECOND..=YEAR, default.health_interval),
+        prepared_max: count(&reader, "prepared_max", 0..=CONNECTIONS_MAX, default.prepared_max),
+        prepared_total_max: count(
+            &reader,
+            "prepared_total_max",
+            0..=CONNECTIONS_MAX,
+            default.prepared_total_max,
+        ),
     };
     if pool.idle_min > pool.connections_max {
         let span = reader.has("idle_min").unwrap_or_else(|| reader.span.clone());
@@ -244,6 +271,7 @@ fn default_limits() -> Limits {
         drain_timeout: Duration::from_secs(30),
         plans_max: 10_000,
         scatter_shards_max: 1024,
+        prepared_statements_max: 4096,
         merge_bytes_max: 64 << 20,
     }
 }
@@ -269,6 +297,12 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         drain_timeout: time(&reader, "drain_timeout", Duration::ZERO..=DAY, default.drain_timeout),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
+        prepared_statements_max: count(
+            &reader,
+            "prepared_statements_max",
+            0..=CONNECTIONS_MAX,
+            default.prepared_statements_max,
+        ),
         merge_bytes_max: merge_bytes
             .and_then(|bytes| usize::try_from(bytes.value).ok())
             .unwrap_or(default.merge_bytes_max),

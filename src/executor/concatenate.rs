@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::results::{Begun, begin_all, drain, end, next_row, put};
 use crate::wire::{Outcome, StatusFlags, encode_eof};
 
-/// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
+/// Runs every participant's command and forwards the rows, whether they are text or binary. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
 /// After a failure the participants' progress tells which connections are in the middle of their responses: drop those leases.
 pub(crate) async fn concatenate<S: Stream>(
@@ -35,9 +35,10 @@ async fn forward<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     let begun = begin_all(participants, client, interrupt).await?;
-    let Some(Begun { columns, .. }) = begun.first() else { return Ok(Outcome::default()) };
+    let Some(first) = begun.first() else { return Ok(Outcome::default()) };
+    let Begun { columns, .. } = first;
     for (participant, other) in participants.iter().zip(&begun) {
-        if other.columns.len() != columns.len() {
+        if !first.reads_as(other) {
             let what = "a result with other columns than the other shards'";
             return Err(Failure::Backend(unexpected(participant.connection, what)));
         }

@@ -24,7 +24,8 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Participant<'a> {
     pub(crate) shard: ShardName,
     pub(crate) connection: &'a mut Connection,
-    pub(crate) text: &'a [u8],
+    /// Whole packets: a text, or the execution of a statement that is prepared on the connection.
+    pub(crate) command: &'a [u8],
     pub(crate) progress: Progress,
 }
 
@@ -43,8 +44,12 @@ pub(crate) enum Progress {
 }
 
 impl<'a> Participant<'a> {
-    pub(crate) fn new(shard: ShardName, connection: &'a mut Connection, text: &'a [u8]) -> Participant<'a> {
-        Participant { shard, connection, text, progress: Progress::Begun }
+    pub(crate) fn new(
+        shard: ShardName,
+        connection: &'a mut Connection,
+        command: &'a [u8],
+    ) -> Participant<'a> {
+        Participant { shard, connection, command, progress: Progress::Begun }
     }
 }
 
@@ -81,7 +86,7 @@ pub(crate) async fn write_everywhere(
 async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
     for participant in participants.iter_mut() {
         let mut packets = query_packet(b"BEGIN");
-        packets.extend_from_slice(&query_packet(participant.text));
+        packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
     }
     let mut answers = Vec::with_capacity(participants.len());
@@ -90,7 +95,10 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
         let connection = &mut *participant.connection;
         answer(connection).await?;
         match answer(connection).await? {
-            Answer::Ok(ok) => answers.push(ok),
+            Answer::Ok(ok) => {
+                connection.noticed |= ok.state_changed;
+                answers.push(ok);
+            }
             Answer::Error(packet) => {
                 refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
             }
@@ -160,7 +168,7 @@ async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>)
 /// Runs a definition on all participants. Definitions cannot be rolled back: what happened is reported by shard.
 pub(crate) async fn define_everywhere(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let mut answers = Vec::new();
     let mut refusals: Vec<(ShardName, ErrPacket)> = Vec::new();
@@ -198,6 +206,7 @@ fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
     for answer in &answers[1..] {
         whole.affected_rows = whole.affected_rows.saturating_add(answer.affected_rows);
         whole.warnings = whole.warnings.saturating_add(answer.warnings);
+        whole.status |= answer.status;
         whole.last_insert_id =
             if whole.last_insert_id == 0 { answer.last_insert_id } else { whole.last_insert_id };
     }

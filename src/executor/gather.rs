@@ -12,12 +12,17 @@ use super::merge::{MergeError, Merger, Step};
 use super::results::{Begun, Next, begin_all, drain, end, next_row, put};
 use crate::error::ClientError;
 use crate::planner::Merge;
-use crate::wire::{ColumnDefinition, Outcome, StatusFlags, encode_eof, put_lenenc_int};
+use crate::wire::{
+    ColumnDefinition, Malformed, Outcome, RowFormat, StatusFlags, binary_of_text, encode_eof, put_lenenc_int,
+    text_of_binary,
+};
 
 /// What a merge may take and is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) session_status: StatusFlags,
+    /// What the shards' rows are, and the client's.
+    pub(crate) format: RowFormat,
     /// Of the plan's conditions, in their order.
     pub(crate) literals: Vec<Vec<u8>>,
     /// For groups that must be sorted.
@@ -49,6 +54,7 @@ async fn forward<S: Stream>(
     let begun = begin_all(participants, client, interrupt).await?;
     let columns = definitions(participants, &begun)?;
     let mut merger = Merger::new(plan, &columns, &terms.literals, terms.bytes_max).map_err(refusal)?;
+    let seen = &columns[0][..columns[0].len().saturating_sub(plan.hidden)];
     let mut outcome = Outcome::default();
     let (heads, first): (Vec<_>, Vec<_>) =
         begun.into_iter().map(|begun| (begun.columns, Source::At(begun.first))).unzip();
@@ -58,6 +64,14 @@ async fn forward<S: Stream>(
         match merger.step().map_err(refusal)? {
             Step::Need(input) => {
                 let row = sources.next(input, client, interrupt, &mut outcome).await?;
+                let row = match (row, terms.format) {
+                    (Some(row), RowFormat::Binary) => {
+                        let text = text_of_binary(&row, &columns[input]);
+                        let connection = &*sources.participants[input].connection;
+                        Some(text.map_err(|_| unexpected(connection, "a row that cannot be read"))?.into())
+                    }
+                    (row, _) => row,
+                };
                 merger.give(input, row).map_err(refusal)?;
             }
             Step::Row(row) => {
@@ -65,7 +79,13 @@ async fn forward<S: Stream>(
                     begin(&heads, plan.hidden, terms.session_status, client, interrupt).await?;
                 }
                 outcome.rows += 1;
-                put(client, row, interrupt).await?;
+                match terms.format {
+                    RowFormat::Text => put(client, row, interrupt).await?,
+                    RowFormat::Binary => {
+                        let row = binary_of_text(row, seen).map_err(unwritten)?;
+                        put(client, &row, interrupt).await?;
+                    }
+                }
             }
             Step::Done => break,
         }
@@ -154,6 +174,10 @@ async fn begin<S: Stream>(
         put(client, &encode_eof(status, 0), interrupt).await?;
     }
     Ok(())
+}
+
+fn unwritten(error: Malformed) -> Failure {
+    Failure::Refused(ClientError::new("SW1901", format!("a merged row: {error}")))
 }
 
 fn refusal(error: MergeError) -> Failure {

@@ -14,7 +14,9 @@ use super::everywhere::{Participant, Progress};
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, query_packet};
+use crate::wire::{
+    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, SESSION_STATE_CHANGED, StatusFlags,
+};
 
 /// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
@@ -25,6 +27,19 @@ pub(super) struct Begun {
     /// The column count and the definitions, whole packets' payloads.
     pub(super) columns: Vec<Bytes>,
     pub(super) first: Next,
+}
+
+impl Begun {
+    /// Rows of both can be read by the definitions of either: binary rows by their types.
+    pub(super) fn reads_as(&self, other: &Begun) -> bool {
+        let shape = |column: &Bytes| {
+            let column = ColumnDefinition::decode(column).ok()?;
+            Some((column.kind, column.flags & ColumnDefinition::UNSIGNED))
+        };
+        // The first is the number of columns.
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).skip(1).all(|(one, two)| shape(one) == shape(two))
+    }
 }
 
 /// What comes next of a result's rows.
@@ -55,7 +70,7 @@ pub(super) async fn begin_all<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Vec<Begun>, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let beginnings = participants.iter_mut().map(|participant| Some(Box::pin(begin(participant)))).collect();
     tokio::select! {
@@ -182,6 +197,7 @@ fn next(participant: &mut Participant<'_>, packet: Bytes) -> Result<Next, Failur
             let end = end_of(&packet, connection.deprecate_eof()).map_err(|_| {
                 Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
             })?;
+            participant.connection.noticed |= end.state_changed;
             participant.progress = Progress::Answered(end.status);
             Ok(Next::End { status: end.status, warnings: end.warnings })
         }
@@ -202,16 +218,15 @@ fn refusal(participant: &mut Participant<'_>, packet: &[u8]) -> Failure {
 
 /// Status and warnings of EOF or of the OK packet in its place.
 fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
+    if deprecate_eof {
+        return OkPacket::decode(payload);
+    }
     let mut reader = Reader::new(payload, "end of rows");
     reader.u8()?;
-    if deprecate_eof {
-        reader.lenenc_int()?;
-        reader.lenenc_int()?;
-        let status = StatusFlags::from_bits_truncate(reader.u16()?);
-        return Ok(OkPacket { status, warnings: reader.u16()?, ..OkPacket::default() });
-    }
     let warnings = reader.u16()?;
-    Ok(OkPacket { status: StatusFlags::from_bits_truncate(reader.u16()?), warnings, ..OkPacket::default() })
+    let status = StatusFlags::from_bits_truncate(reader.u16()?);
+    let state_changed = status.contains(SESSION_STATE_CHANGED);
+    Ok(OkPacket { status, warnings, state_changed, ..OkPacket::default() })
 }
 
 /// The end of the client's rows.

@@ -19,11 +19,13 @@ pub(crate) struct Pin {
     pub(crate) until: Until,
 }
 
-/// When a pin ends. In every case the connection is given back tainted.
+/// When a pin ends. In every case but that of cursors the connection is given back tainted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Until {
     /// UNLOCK TABLES has run.
     TablesUnlocked,
+    /// The last cursor on the connection is closed.
+    CursorClosed,
     /// All of these are gone: temporary tables are dropped (`database.table`), prepared statements deallocated, user variables
     /// constants again (names in lower case), locks by name released (the names' literals).
     Gone(BTreeSet<String>),
@@ -57,6 +59,29 @@ impl Pin {
             (until, _) => *until = Until::SessionReset,
         }
     }
+}
+
+/// The server has said that the session's state changed, by a statement that does not show it.
+pub(crate) fn noticed() -> Pin {
+    Pin::forever("session_state")
+}
+
+/// Whether a statement may change state that its text does not name, in functions, triggers, procedures, so that the session's
+/// next statements may read it. What a SET_VAR hint changes is back before the statement ends, and is told of all the same.
+pub(crate) fn may_hide_changes(statement: &Statement, text: &[u8]) -> bool {
+    let kind = matches!(
+        statement.kind,
+        Kind::Select
+            | Kind::Insert
+            | Kind::Replace
+            | Kind::Update
+            | Kind::Delete
+            | Kind::Call
+            | Kind::Do
+            | Kind::Load
+            | Kind::Other
+    );
+    kind && !mentions(text, b"set_var")
 }
 
 /// Why the session must keep the connection that runs `statement`, from this statement on. `database` is that of the session.
