@@ -3,12 +3,15 @@
 //!
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
-//! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
+//! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements; `unread`, `expression`,
+//!   `view` and `alter` are parts of `named`.
 
+mod alter;
 mod analysis;
 mod cache;
 mod change;
 mod column;
+mod expression;
 mod from;
 mod function;
 mod insert;
@@ -20,9 +23,12 @@ mod proof;
 mod query;
 mod shard_column;
 mod stored;
+mod unread;
+mod view;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
+pub(crate) use expression::expressions;
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };
