@@ -12,6 +12,7 @@ mod exchange;
 mod failure;
 mod interrupt;
 pub(crate) mod metrics;
+mod moment;
 mod passthrough;
 
 pub(crate) use alarm::{Alarm, Call};

@@ -30,7 +30,7 @@ mod walk;
 pub(crate) use cache::{PlanCache, PlanKey};
 pub(crate) use expression::expressions;
 pub(crate) use physical::{
-    Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
+    Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, ShardColumn, Verb,
 };
 
 use crate::error::ClientError;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Part, RouteError, SessionView, route};
-use crate::planner::{self, Combine, KeyExpression, KeyFilter, KeyPart, Plan, Routing, Verb};
+use crate::planner::{self, Combine, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, Verb};
 use crate::sql::Statement;
 use crate::topology::{Placement, Resolution, Role, Topology};
 
@@ -107,7 +107,7 @@ fn plan_facts(plan: &Plan, topology: &Topology, facts: &mut Vec<(&'static str, S
             let scheme = &topology.scheme(*scheme).name;
             facts.push(("key", format!("{column} = {} (scheme {scheme})", expression(key))));
         }
-        Routing::Copies { generated: Some(place), .. } => {
+        Routing::Copies { generated: Some(Numbered::Value(place)), .. } => {
             facts.push((
                 "key",
                 format!("value {} of each row must be given: it is AUTO_INCREMENT", place + 1),

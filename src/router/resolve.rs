@@ -45,7 +45,9 @@ impl<'a> Resolver<'a> {
                 };
                 rows::split(self, space, &shape)
             }
-            Routing::Copies { generated, arity } => rows::copies(self, *generated, *arity),
+            Routing::Copies { generated, given, arity } => {
+                rows::copies(self, generated.as_ref(), given, *arity)
+            }
             Routing::Refused { error, .. } => Err(error.clone().into()),
         }
     }
