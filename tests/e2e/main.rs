@@ -13,6 +13,7 @@ mod choosing;
 mod client_login;
 mod demo;
 mod encodings;
+mod exact;
 mod hostile;
 mod local;
 mod login;
