@@ -35,7 +35,7 @@ pub(crate) fn pin_reason(statement: &Statement, text: &[u8]) -> Option<Pin> {
         Kind::Administration | Kind::Other if mentions(text, b"lock") || mentions(text, b"export") => {
             return Some(Pin { reason: "global_lock", until: Until::TablesUnlocked });
         }
-        Kind::Other if mentions(text, b"backup") => return Some(pin("backup")),
+        Kind::Administration | Kind::Other if mentions(text, b"backup") => return Some(pin("backup")),
         _ => {}
     }
     let by_feature = [
@@ -90,6 +90,7 @@ mod tests {
         assert_eq!(reason(Kind::Definition, Some(Feature::TemporaryTable), ""), Some("temporary_table"));
         let flush = "FLUSH TABLES WITH READ LOCK";
         assert_eq!(reason(Kind::Administration, None, flush), Some("global_lock"));
+        assert_eq!(reason(Kind::Administration, None, "BACKUP STAGE START"), Some("backup"));
     }
 
     #[test]
