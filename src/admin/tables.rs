@@ -60,6 +60,7 @@ pub(crate) fn pools(pools: &[PoolStatus]) -> Answer {
             text(&pool.user),
             text(u8::from(pool.flavor.found_rows)),
             text(u8::from(pool.flavor.deprecate_eof)),
+            text(u8::from(pool.flavor.multi_results)),
             text(pool.lent),
             text(pool.idle),
             text(pool.connecting),
@@ -77,6 +78,7 @@ pub(crate) fn pools(pools: &[PoolStatus]) -> Answer {
             "user",
             "found_rows",
             "deprecate_eof",
+            "multi_results",
             "lent",
             "idle",
             "connecting",
@@ -101,7 +103,7 @@ pub(crate) fn sessions(sessions: &[SessionStatus]) -> Answer {
             activity.database.clone(),
             text(session.age.as_secs()),
             activity.transaction.clone(),
-            activity.pin.as_ref().map(|(shard, reason)| format!("{shard}: {reason}")),
+            activity.pins.first().map(|pin| format!("{}: {}", pin.shard, pin.reason)),
             activity.statement.as_ref().map(|(_, began)| seconds_since(*began)),
             activity.statement.as_ref().map(|(statement, _)| statement.clone()),
         ]
@@ -123,11 +125,19 @@ pub(crate) fn sessions(sessions: &[SessionStatus]) -> Answer {
 }
 
 pub(crate) fn pins(sessions: &[SessionStatus]) -> Answer {
-    let rows = sessions.iter().filter_map(|session| {
-        let (shard, reason) = session.activity.pin.as_ref()?;
-        Some(vec![text(session.id), text(&session.activity.user), text(shard), text(reason)])
+    let rows = sessions.iter().flat_map(|session| {
+        session.activity.pins.iter().map(|pin| {
+            vec![
+                text(session.id),
+                text(&session.activity.user),
+                text(&pin.shard),
+                text(pin.reason),
+                text(&pin.digest),
+                text(seconds_since(pin.since)),
+            ]
+        })
     });
-    table(&["session", "user", "shard", "reason"], rows)
+    table(&["session", "user", "shard", "reason", "digest", "age_seconds"], rows)
 }
 
 pub(crate) fn map(topology: &Topology, map: &MapStatus) -> Answer {

@@ -13,13 +13,13 @@ use super::operator::{Operator, Sources, operate};
 use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
-    AuthPlugin, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PasswordProof,
-    PoolSettings, Settings, User,
+    AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
 use crate::executor::Call;
-use crate::session::{Answer, Order, Registry};
+use crate::session::{Answer, Order, PinStatus, Registry};
 use crate::task::Scope;
 use crate::topology::{
     Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Role, Scheme, SchemeId, Server,
@@ -33,6 +33,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
     let user = User {
         name: name.to_owned(),
         proof,
+        requirement: Requirement::Nothing,
         plugin: AuthPlugin::NativePassword,
         admin,
         databases: None,
@@ -52,6 +53,8 @@ fn settings() -> Settings {
             admin: None,
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
+            compression: CompressionOffer::default(),
+            proxy_protocol: Vec::new(),
         },
         tls: None,
         users: HashMap::from([
@@ -81,6 +84,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),
@@ -144,7 +148,7 @@ fn pool_status() -> PoolStatus {
     PoolStatus {
         server: ServerName::from("db1:3306"),
         user: "shop".to_owned(),
-        flavor: Flavor { found_rows: true, deprecate_eof: true },
+        flavor: Flavor { found_rows: true, deprecate_eof: true, multi_results: true },
         idle: 1,
         lent: 2,
         connecting: 0,
@@ -241,7 +245,7 @@ async fn shards_servers_and_pools_are_shown_with_their_state() {
     assert!(lines(&operator, "SHOW SERVERS").await[0].starts_with("north|db1:3306|primary|up|8.4.6|NULL|"));
     assert_eq!(
         lines(&operator, "SHOW POOLS").await,
-        ["db1:3306|shop|1|1|2|1|0|4|3|10|5|1|connection refused"]
+        ["db1:3306|shop|1|1|1|2|1|0|4|3|10|5|1|connection refused"]
     );
 }
 
@@ -277,13 +281,19 @@ async fn sessions_are_shown_with_pins_and_can_be_killed() {
     let session = sessions.register("10.0.0.1:5000".parse().unwrap());
     session.update(|activity| {
         activity.user = "shop".to_owned();
-        activity.pin = Some(("north".to_owned(), "named lock"));
+        activity.pins = vec![PinStatus {
+            shard: "north".into(),
+            reason: "named_lock",
+            digest: "SELECT GET_LOCK(?, ?)".into(),
+            since: Instant::now(),
+        }];
         activity.statement = Some(("SELECT GET_LOCK(?, ?)".to_owned(), Instant::now()));
     });
     let shown = lines(&operator, "SHOW SESSIONS").await;
-    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named lock|"), "{shown:?}");
+    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named_lock|"), "{shown:?}");
     assert!(shown[0].ends_with("|SELECT GET_LOCK(?, ?)"), "{shown:?}");
-    assert_eq!(lines(&operator, "SHOW PINS").await, ["1|shop|north|named lock"]);
+    let pins = lines(&operator, "SHOW PINS").await;
+    assert!(pins[0].starts_with("1|shop|north|named_lock|SELECT GET_LOCK(?, ?)|"), "{pins:?}");
 
     lines(&operator, "KILL QUERY 1").await;
     assert!(session.alarm().is_raised(Call::EndStatement));

@@ -5,25 +5,32 @@
 //! it is their turn: memory is one row.
 
 use std::io;
+use std::time::Duration;
 
 use super::alarm::Call;
 use super::client::{Client, Stream};
-use super::everywhere::Participant;
+use super::everywhere::{Participant, Progress};
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::Connection;
 use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof, query_packet};
 
+/// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
+const DRAIN_BYTES_MAX: usize = 1 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// One shard's result, up to its first row.
-struct Head {
+pub(super) struct Head {
     /// The column count and the definitions, whole packets' payloads.
-    columns: Vec<bytes::Bytes>,
+    pub(super) columns: Vec<bytes::Bytes>,
 }
 
 /// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
-/// On a failure the connections are in the middle of their responses: drop the leases.
+///
+/// After a server's error the other answers are read to their end as far as that is quickly done. Whatever happened, a participant
+/// whose progress is neither `Answered` nor `Refused` is in the middle of its response: drop its lease.
 pub(crate) async fn concatenate<S: Stream>(
     participants: &mut [Participant<'_>],
     session_status: StatusFlags,
@@ -33,9 +40,53 @@ pub(crate) async fn concatenate<S: Stream>(
     for participant in participants.iter_mut() {
         participant.connection.send(&query_packet(participant.text)).await?;
     }
+    let result = forward(participants, session_status, client, interrupt).await;
+    if let Err(Failure::Server { .. }) = result {
+        drain(participants, client, interrupt).await;
+    }
+    result
+}
+
+/// Reads what nobody will see, so that connections can be kept; what would take longer is left as it is.
+pub(super) async fn drain<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) {
+    let _late = tokio::time::timeout(DRAIN_TIME_MAX, read_to_end(participants, client, interrupt)).await;
+}
+
+async fn read_to_end<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    for participant in participants.iter_mut() {
+        if participant.progress == Progress::Begun {
+            // An error of this one, too, is a whole answer.
+            let _either = head(participant, client, interrupt).await?;
+        }
+        let mut bytes = 0;
+        while participant.progress == Progress::Rows && bytes < DRAIN_BYTES_MAX {
+            match next_row(participant, client, interrupt, &mut Outcome::default()).await {
+                Ok(Next::Row(row)) => bytes += row.len(),
+                Ok(Next::End) | Err(Failure::Server { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn forward<S: Stream>(
+    participants: &mut [Participant<'_>],
+    session_status: StatusFlags,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
     let mut first: Option<Head> = None;
     for participant in participants.iter_mut() {
-        let head = match head(participant.connection, client, interrupt).await? {
+        let head = match head(participant, client, interrupt).await? {
             Ok(head) => head,
             Err(refusal) => {
                 return Err(Failure::Server { shard: participant.shard.clone(), packet: refusal });
@@ -63,28 +114,23 @@ pub(crate) async fn concatenate<S: Stream>(
     for participant in participants.iter_mut() {
         rows(participant, client, interrupt, &mut outcome).await?;
     }
-    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
-    let end = client.end_of_rows(status, outcome.warnings);
-    put(client, &end, interrupt).await?;
-    tokio::select! {
-        biased;
-        flushed = client.flush() => flushed.map_err(Failure::ClientGone)?,
-        _ = interrupt.alarm.wait(&[Call::EndSession]) => return Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
-    }
+    end(client, session_status, &outcome, interrupt).await?;
     Ok(outcome)
 }
 
 /// Reads the column definitions, or the ERR packet that came instead.
-async fn head<S: Stream>(
-    connection: &mut Connection,
+pub(super) async fn head<S: Stream>(
+    participant: &mut Participant<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Result<Head, ErrPacket>, Failure> {
+    let connection = &mut *participant.connection;
     let count = packet(connection, client, interrupt).await?;
     match count.first() {
         Some(0xFF) => {
             let refusal = ErrPacket::decode(&count)
                 .map_err(|_| Failure::Backend(unexpected(connection, "an ERR packet that cannot be read")))?;
+            participant.progress = Progress::Refused;
             return Ok(Err(refusal));
         }
         Some(0x00 | 0xFB) | None => {
@@ -104,6 +150,7 @@ async fn head<S: Stream>(
     if !connection.deprecate_eof() {
         packet(connection, client, interrupt).await?;
     }
+    participant.progress = Progress::Rows;
     Ok(Ok(Head { columns }))
 }
 
@@ -114,29 +161,62 @@ async fn rows<S: Stream>(
     interrupt: &Interrupt<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
+    while let Next::Row(row) = next_row(participant, client, interrupt, outcome).await? {
+        outcome.rows += 1;
+        put(client, &row, interrupt).await?;
+    }
+    Ok(())
+}
+
+/// What comes after a row.
+pub(super) enum Next {
+    Row(bytes::Bytes),
+    End,
+}
+
+/// Reads one row, or the end of them, which is added to `outcome`.
+pub(super) async fn next_row<S: Stream>(
+    participant: &mut Participant<'_>,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+    outcome: &mut Outcome,
+) -> Result<Next, Failure> {
     let connection = &mut *participant.connection;
-    loop {
-        let row = packet(connection, client, interrupt).await?;
-        match row.first() {
-            Some(0xFF) => {
-                let refusal = ErrPacket::decode(&row).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an ERR packet that cannot be read"))
-                })?;
-                return Err(Failure::Server { shard: participant.shard.clone(), packet: refusal });
-            }
-            Some(0xFE) if row.len() < 0xFF_FFFF => {
-                let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
-                    Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
-                })?;
-                outcome.status |= end.status.bits();
-                outcome.warnings = outcome.warnings.saturating_add(end.warnings);
-                return Ok(());
-            }
-            _ => {
-                outcome.rows += 1;
-                put(client, &row, interrupt).await?;
-            }
+    let row = packet(connection, client, interrupt).await?;
+    match row.first() {
+        Some(0xFF) => {
+            let packet = ErrPacket::decode(&row)
+                .map_err(|_| Failure::Backend(unexpected(connection, "an ERR packet that cannot be read")))?;
+            participant.progress = Progress::Refused;
+            Err(Failure::Server { shard: participant.shard.clone(), packet })
         }
+        Some(0xFE) if row.len() < 0xFF_FFFF => {
+            let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
+                Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
+            })?;
+            participant.progress = Progress::Answered(end.status);
+            outcome.status |= end.status.bits();
+            outcome.warnings = outcome.warnings.saturating_add(end.warnings);
+            Ok(Next::End)
+        }
+        _ => Ok(Next::Row(row)),
+    }
+}
+
+/// The end of the client's rows.
+pub(super) async fn end<S: Stream>(
+    client: &mut Client<S>,
+    session_status: StatusFlags,
+    outcome: &Outcome,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
+    let end = client.end_of_rows(status, outcome.warnings);
+    put(client, &end, interrupt).await?;
+    tokio::select! {
+        biased;
+        flushed = client.flush() => flushed.map_err(Failure::ClientGone),
+        _ = interrupt.alarm.wait(&[Call::EndSession]) => Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -155,7 +235,7 @@ fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
 }
 
 /// A client that does not read must not outlive KILL and the end of draining.
-async fn put<S: Stream>(
+pub(super) async fn put<S: Stream>(
     client: &mut Client<S>,
     payload: &[u8],
     interrupt: &Interrupt<'_>,

@@ -15,7 +15,7 @@ use super::moment;
 use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::topology::ShardName;
-use crate::wire::{ErrPacket, OkPacket, query_packet};
+use crate::wire::{ErrPacket, OkPacket, StatusFlags, query_packet};
 
 /// How long the answers to COMMIT are waited for: a disk may take its time, a client should not wait for ever.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -26,6 +26,27 @@ pub(crate) struct Participant<'a> {
     pub(crate) shard: ShardName,
     pub(crate) connection: &'a mut Connection,
     pub(crate) text: &'a [u8],
+    pub(crate) progress: Progress,
+}
+
+/// How far the answer of one shard was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Progress {
+    /// Nothing, or something in the middle.
+    #[default]
+    Begun,
+    /// Its rows are what comes next.
+    Rows,
+    /// To its end, with these status flags.
+    Answered(StatusFlags),
+    /// It was an error.
+    Refused,
+}
+
+impl<'a> Participant<'a> {
+    pub(crate) fn new(shard: ShardName, connection: &'a mut Connection, text: &'a [u8]) -> Participant<'a> {
+        Participant { shard, connection, text, progress: Progress::Begun }
+    }
 }
 
 /// How the shards' answers become one.

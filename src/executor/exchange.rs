@@ -24,6 +24,27 @@ pub(crate) async fn ask(connection: &mut Connection, statement: &[u8]) -> Result
     answer(connection).await
 }
 
+/// Asks several servers the same at the same time. A connection that failed is in the middle of its answer: drop its lease.
+pub(crate) async fn ask_all(
+    connections: Vec<&mut Connection>,
+    statement: &[u8],
+) -> Vec<Result<Answer, BackendError>> {
+    let packet = query_packet(statement);
+    let mut sent = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let result = connection.send(&packet).await;
+        sent.push((connection, result));
+    }
+    let mut answers = Vec::with_capacity(sent.len());
+    for (connection, result) in sent {
+        answers.push(match result {
+            Ok(()) => answer(connection).await,
+            Err(error) => Err(error),
+        });
+    }
+    answers
+}
+
 /// As [`ask`], for a statement of the client's that may take its time. On a failure drop the connection's lease.
 pub(crate) async fn ask_for<S: Stream>(
     client: &mut Client<S>,

@@ -66,7 +66,7 @@ fn tiles(
     let lent: usize = pools.iter().map(|pool| pool.lent).sum();
     let idle: usize = pools.iter().map(|pool| pool.idle).sum();
     let waiting: usize = pools.iter().map(|pool| pool.waiting).sum();
-    let pinned = sessions.iter().filter(|session| session.activity.pin.is_some()).count();
+    let pinned = sessions.iter().filter(|session| !session.activity.pins.is_empty()).count();
     let alarm = |wrong: bool| if wrong { "tile alarm" } else { "tile" };
     page.push_str("<div class=\"tiles\">");
     let mut tile = |class: &str, name: &str, value: String| {
@@ -218,10 +218,9 @@ fn sessions_table(page: &mut String, sessions: &[SessionStatus]) {
                 optional(activity.database.as_deref()),
                 span_text(session.age),
                 optional(activity.transaction.as_deref()),
-                activity
-                    .pin
-                    .as_ref()
-                    .map_or("–".to_owned(), |(shard, why)| format!("{} ({})", escape(shard), escape(why))),
+                activity.pins.first().map_or("–".to_owned(), |pin| {
+                    format!("{} ({})", escape(&pin.shard.0), escape(pin.reason))
+                }),
                 statement,
             ],
         );
@@ -266,13 +265,13 @@ fn error_cell(error: Option<&str>) -> String {
 
 /// The capability flags that tell pools of one server and user apart.
 fn flavor_words(flavor: Flavor) -> String {
-    match (flavor.found_rows, flavor.deprecate_eof) {
-        (false, false) => "–",
-        (true, false) => "found rows",
-        (false, true) => "no EOF",
-        (true, true) => "found rows, no EOF",
-    }
-    .to_owned()
+    let words = [
+        (flavor.found_rows, "found rows"),
+        (flavor.deprecate_eof, "no EOF"),
+        (!flavor.multi_results, "single results"),
+    ];
+    let words: Vec<&str> = words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    if words.is_empty() { "–".to_owned() } else { words.join(", ") }
 }
 
 fn role_word(role: Role) -> &'static str {

@@ -3,6 +3,7 @@
 //!
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
+//! * `merge` — what is done with the rows of several shards.
 //! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements; `unread`, `expression`,
 //!   `view` and `alter` are parts of `named`.
 
@@ -15,6 +16,7 @@ mod expression;
 mod from;
 mod function;
 mod insert;
+mod merge;
 mod named;
 mod names;
 mod physical;
@@ -29,6 +31,7 @@ mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
 pub(crate) use expression::expressions;
+pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, ShardColumn, Verb,
 };
@@ -131,6 +134,7 @@ impl Plan {
             proof: proof.into(),
             shard_columns: Vec::new(),
             insert_id: InsertId::Unknown,
+            calls_stored: false,
             cacheable: true,
         }
     }

@@ -1,5 +1,6 @@
 //! Plans: what the router resolves and the executor runs. A plan names parameter slots, never values, and no ranges.
 
+use super::merge::Merge;
 use crate::error::ClientError;
 use crate::topology::{ColumnType, SchemeId, ShardId};
 
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     /// Where the text says `_shard`. Byte offsets into this very text.
     pub(crate) shard_columns: Vec<ShardColumn>,
     pub(crate) insert_id: InsertId,
+    /// A read that calls what may be a stored function, which may write.
+    pub(crate) calls_stored: bool,
     /// Plans that hold offsets into one text serve that text alone: they are made anew each time.
     pub(crate) cacheable: bool,
 }
@@ -233,6 +236,8 @@ pub(crate) struct ShardColumn {
 pub(crate) enum Combine {
     /// Rows one shard after the other (SELECT without need of a merge); affected rows are summed (UPDATE, DELETE, INSERT).
     Concatenate,
+    /// SELECT: rows of all shards become what one server would give.
+    Merge(Box<Merge>),
     /// Every shard did the same to its copy: one shard's answer is the answer.
     Identical,
     /// Refuse more than one shard, naming the construct (`ORDER BY`).

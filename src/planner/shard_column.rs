@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, GroupByExpr, Query, SelectItem, Statement, TableFacto
 
 use super::Request;
 use super::column::{SHARD_COLUMN, is_shard_name};
-use super::physical::{KeyFilter, Plan, Routing, ShardColumn};
+use super::physical::{Combine, KeyFilter, Plan, Routing, ShardColumn};
 use crate::error::ClientError;
 use crate::sql::offset_of;
 use crate::topology::{Resolution, Topology};
@@ -40,6 +40,9 @@ pub(super) fn mark(statement: &Statement, plan: &mut Plan, _request: &Request<'_
         )
         .over(std::mem::take(&mut plan.tables));
         return;
+    }
+    if matches!(plan.combine, Combine::Merge(_)) {
+        plan.combine = Combine::Refuse { construct: "_shard with what needs a merge" };
     }
     mentions.found.sort_by_key(|column| column.span.start);
     mentions.found.dedup();

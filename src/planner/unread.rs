@@ -20,7 +20,8 @@ pub(super) fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Op
     let shard = shard.filter(|shard| stays_on(*shard, current, request, topology))?;
     let name = &topology.shard(shard).name;
     let proof = format!("It was not read, but all that it can name in {} is on shard {name}.", current.name);
-    Some(Plan::new(verb, Routing::One(shard), "unread", proof))
+    let plan = Plan::new(verb, Routing::One(shard), "unread", proof);
+    Some(Plan { calls_stored: true, ..plan })
 }
 
 /// Whether the databases other than `current` that the text can name are whole on the shard, too.

@@ -260,7 +260,7 @@ impl Analysis<'_> {
     }
 
     /// Rows with equal keys of this reference are all on one shard, and there is always a key.
-    fn holds_groups(&self, of: RefId) -> bool {
+    pub(super) fn holds_groups(&self, of: RefId) -> bool {
         let exact = matches!(&self.refs[of].place, Place::Sharded(key) if key.exact);
         exact && !self.is_null_extended(of)
     }

@@ -7,9 +7,10 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::held::Held;
-use super::lend::Joining;
+use super::lend::{Effect, Joining};
 use super::run::{End, Session};
-use super::variables::{Changes, Pin, Variables, Verdict};
+use super::settle::PIN_SHOWN_MAX;
+use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask, ask_for, prepare};
 use crate::planner;
@@ -33,13 +34,26 @@ impl<S: Stream> Session<S> {
             Ok(assignments) => assignments,
             Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
         };
+        if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
+            // It would commit.
+            return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
+        }
         let verdict = self.variables.decide(text, &assignments);
+        let verdict = match self.hidden_pin(text, statement, &assignments) {
+            Some(hidden) => verdict.pinned(hidden),
+            None => verdict,
+        };
         let run = match self.run_of(text, statement, &assignments).await {
             Ok(run) => run,
             Err(error) => return self.refuse(&error).await,
         };
         match verdict {
             Verdict::Refuse(error) => self.refuse(&error).await,
+            Verdict::NextTransaction if self.transaction.is_active() => {
+                let detail =
+                    "Transaction characteristics can't be changed while a transaction is in progress";
+                self.refuse(&ClientError::new("SW1308", detail)).await
+            }
             Verdict::NextTransaction => {
                 self.next_transaction.push(text.to_vec());
                 self.reply_ok().await
@@ -48,6 +62,22 @@ impl<S: Stream> Session<S> {
             Verdict::FollowAfterReadBack { changes, names } => self.set(run, changes, &names, None).await,
             Verdict::Pin { pin, changes, names } => self.set(run, changes, &names, Some(pin)).await,
         }
+    }
+
+    /// What the values of SET leave behind besides what is assigned: locks by name, variables set within expressions.
+    fn hidden_pin(&self, text: &[u8], statement: &sql::Statement, assignments: &[Assignment]) -> Option<Pin> {
+        if statement.features.has(Feature::NamedLock) {
+            return Some(Pin::new("named_lock", Until::SessionReset));
+        }
+        let context = self.variables.context();
+        let writes = assignments.iter().any(|assignment| match &assignment.value {
+            AssignedValue::Expression { span } => {
+                let value = text.get(span.start as usize..span.end as usize).unwrap_or_default();
+                sql::tokens(value, context).any(|token| token.is_symbol(sql::symbol::ASSIGN))
+            }
+            AssignedValue::Literal { .. } | AssignedValue::Default | AssignedValue::Absent => false,
+        });
+        writes.then(|| Pin::new("user_variable", Until::SessionReset))
     }
 
     /// SET SESSION TRANSACTION is followed as the variables that it sets.
@@ -172,7 +202,7 @@ impl<S: Stream> Session<S> {
             None => self.any_connection().await?,
             Some((shard, joining)) => {
                 let topology = self.shared.topology.load();
-                self.check_place(&topology.shard(shard).name)?;
+                self.check_place(&topology.shard(shard).name, Effect::Reads)?;
                 let held = self.connection_of(shard, &topology, Role::Primary, joining).await?;
                 if joining == Joining::Transaction {
                     self.next_transaction.clear();
@@ -201,6 +231,10 @@ impl<S: Stream> Session<S> {
             Err(failure) => return Err(self.lost(held, failure)),
         };
         let autocommit = self.variables.autocommit();
+        let mut constants = changes.user_variables();
+        if let Some(Pin { until: Until::Gone(computed), .. }) = &pin {
+            constants.retain(|name| !computed.contains(name));
+        }
         if names.is_empty() {
             self.variables.commit(changes);
         } else {
@@ -217,19 +251,27 @@ impl<S: Stream> Session<S> {
             let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
             self.variables.commit_read_back(changes, names, &values);
         }
-        if !autocommit && self.variables.autocommit() && self.transaction.shard().is_none() {
+        let switched_on = !autocommit && self.variables.autocommit();
+        if switched_on && self.transaction.shard().is_none() {
             // Switching it on commits, also a transaction that no server knows of yet.
             self.transaction = Transaction::None;
         }
         // They were learned under the character set of before.
         self.weights.forget();
         held.lease.connection().state = self.variables.state().clone();
+        held.unpin(&Release::of_variables(constants));
         if let Some(pin) = pin {
-            held.pin(pin, &self.shared.metrics);
+            let context = self.variables.context();
+            held.pin(pin, &self.shared.metrics, || sql::redact(&run.text, context, PIN_SHOWN_MAX));
         }
         held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
         self.transaction.observe(&held.shard, held.in_transaction);
+        let shard = held.shard.clone();
         self.keep_or_let_go(held);
+        if switched_on {
+            // The server that was written has committed; on the others was nothing to be lost.
+            self.end_on_others(&shard, b"COMMIT").await;
+        }
         Ok(ok)
     }
 
@@ -273,4 +315,8 @@ impl<S: Stream> Session<S> {
             None => Err(Failure::Refused(ClientError::new("SW1211", "the map has no shards"))),
         }
     }
+}
+
+fn mentions(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }

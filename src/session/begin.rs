@@ -3,13 +3,21 @@
 //! A transaction begins where its first statement goes (see `transaction`), so most of these are answered without a server
 //! until then, and forwarded to the transaction's connection afterwards.
 
+use std::time::Duration;
+
+use super::held::Held;
 use super::lend::Joining;
+use super::metrics::StatementResult;
 use super::run::{End, Session};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for};
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask_all, ask_for};
 use crate::sql::{AccessMode, TransactionControl, TransactionScope, TransactionSettings};
 use crate::topology::{Role, ShardName};
 use crate::transaction::Transaction;
+use crate::wire::{Outcome, StatusFlags};
+
+/// How long the end of a transaction on shards that were only read is waited for; after that their connections are closed.
+const OTHERS_WAIT: Duration = Duration::from_secs(10);
 
 /// How a transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +36,7 @@ impl<S: Stream> Session<S> {
             TransactionControl::Commit { chain, release } => {
                 let ending = Ending { chain: chain == Some(true), release: release == Some(true) };
                 if self.transaction.is_aborted() {
-                    self.transaction = Transaction::None;
+                    self.roll_back_everywhere().await;
                     return self.refuse(&aborted("nothing was committed")).await;
                 }
                 self.end(if ending.release { b"COMMIT" } else { text }, ending).await
@@ -36,13 +44,17 @@ impl<S: Stream> Session<S> {
             TransactionControl::Rollback { chain, release } => {
                 let ending = Ending { chain: chain == Some(true), release: release == Some(true) };
                 if self.transaction.is_aborted() {
-                    self.transaction = Transaction::None;
+                    self.roll_back_everywhere().await;
                 }
                 self.end(if ending.release { b"ROLLBACK" } else { text }, ending).await
             }
             TransactionControl::Savepoint { name } => {
-                if let Some(shard) = self.transaction.shard().cloned() {
-                    return self.forward_to(&shard, text, false).await;
+                if self.transaction.shard().is_some() {
+                    let answered = self.savepoint(text).await?;
+                    if answered == StatementResult::Ok {
+                        self.transaction.set_savepoint(&name, text);
+                    }
+                    return Ok(());
                 }
                 if !self.transaction.is_active() && !self.variables.autocommit() {
                     // Without autocommit a savepoint may come first: it needs the transaction that it stands in.
@@ -52,15 +64,24 @@ impl<S: Stream> Session<S> {
                 self.reply_ok().await
             }
             TransactionControl::RollbackTo { name } => {
-                if let Some(shard) = self.transaction.shard().cloned() {
-                    return self.forward_to(&shard, text, false).await;
+                if self.transaction.shard().is_some() {
+                    let answered = self.savepoint(text).await?;
+                    if answered == StatementResult::Ok {
+                        // The server may know one of a procedure.
+                        let _either = self.transaction.rollback_to(&name);
+                    }
+                    return Ok(());
                 }
                 let known = self.transaction.rollback_to(&name).map_err(|_| unknown_savepoint(&name));
                 self.answer(known).await
             }
             TransactionControl::ReleaseSavepoint { name } => {
-                if let Some(shard) = self.transaction.shard().cloned() {
-                    return self.forward_to(&shard, text, false).await;
+                if self.transaction.shard().is_some() {
+                    let answered = self.savepoint(text).await?;
+                    if answered == StatementResult::Ok {
+                        let _either = self.transaction.release(&name);
+                    }
+                    return Ok(());
                 }
                 let known = self.transaction.release(&name).map_err(|_| unknown_savepoint(&name));
                 self.answer(known).await
@@ -115,55 +136,134 @@ impl<S: Stream> Session<S> {
 
     /// COMMIT and ROLLBACK. RELEASE is the session's end, not that of the shared connection: the server is not told.
     async fn end(&mut self, text: &[u8], ending: Ending) -> Result<(), End> {
-        let ended = match self.transaction.shard().cloned() {
-            Some(shard) => self.forward_to(&shard, text, true).await,
+        match self.transaction.shard().cloned() {
+            Some(shard) => {
+                if self.forward_to(&shard, text, true).await? == StatementResult::Ok {
+                    self.end_on_others(&shard, text).await;
+                    self.transaction.chained();
+                }
+            }
             None => {
                 let begin_again = self.transaction.is_active() && ending.chain;
                 if !begin_again {
                     self.transaction = Transaction::None;
                     self.next_transaction.clear();
                 }
-                self.reply_ok().await
+                self.reply_ok().await?;
             }
-        };
-        ended?;
+        }
         if ending.release { Err(End::Finished) } else { Ok(()) }
+    }
+
+    /// SAVEPOINT and its kin, on all shards of the transaction. Returns what the client was answered.
+    async fn savepoint(&mut self, text: &[u8]) -> Result<StatementResult, End> {
+        let Some(shard) = self.transaction.shard().cloned() else { return Ok(StatementResult::Refused) };
+        let answered = self.forward_to(&shard, text, false).await?;
+        if answered == StatementResult::Ok
+            && !self.tell(|held| held.in_transaction && held.shard != shard, text).await
+        {
+            self.transaction = Transaction::Aborted;
+        }
+        Ok(answered)
     }
 
     /// Commits an open transaction without telling the client, as statements with an implicit commit do.
     pub(super) async fn commit_quietly(&mut self) -> Result<(), Failure> {
+        if self.transaction.is_aborted() {
+            self.roll_back_everywhere().await;
+        }
         let Some(shard) = self.transaction.shard().cloned() else {
             self.transaction = Transaction::None;
             return Ok(());
         };
         let Some(mut held) = self.take_transaction(&shard) else {
-            self.transaction = Transaction::None;
+            self.roll_back_everywhere().await;
             let detail = format!("the connection of the transaction on shard {shard} is gone");
             return Err(Failure::Refused(ClientError::new("SW1304", detail)));
         };
-        self.transaction = Transaction::None;
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let asked = ask_for(&mut self.client, held.lease.connection(), b"COMMIT", &interrupt);
-        let answer = match asked.await {
-            Ok(answer) => answer,
-            // Nobody knows whether it was carried out.
-            Err(Failure::Interrupted(interrupted)) => {
-                return Err(Failure::Refused(ClientError::new("SW1403", interrupted.to_string())));
-            }
-            Err(failure) => return Err(failure),
-        };
-        match answer {
-            Answer::Ok(_) | Answer::Rows(_) => {
+        match asked.await {
+            Ok(Answer::Ok(_) | Answer::Rows(_)) => {
                 held.in_transaction = false;
                 self.keep_or_let_go(held);
+                self.end_on_others(&shard, b"COMMIT").await;
+                self.transaction = Transaction::None;
                 Ok(())
             }
-            Answer::Error(packet) => {
+            Ok(Answer::Error(packet)) => {
                 held.in_transaction = false;
                 self.keep_or_let_go(held);
+                self.roll_back_everywhere().await;
                 Err(Failure::Server { shard, packet })
             }
+            Err(failure) => {
+                drop(held);
+                self.roll_back_everywhere().await;
+                Err(match failure {
+                    // Nobody knows whether it was carried out.
+                    Failure::Interrupted(interrupted) => {
+                        Failure::Refused(ClientError::new("SW1403", interrupted.to_string()))
+                    }
+                    other => other,
+                })
+            }
         }
+    }
+
+    /// The transaction has ended on the shard that leads it: so it does on those that were only read. What cannot be ended is
+    /// closed, which nobody notices: nothing was written there.
+    pub(super) async fn end_on_others(&mut self, lead: &ShardName, text: &[u8]) {
+        let _told = self.tell(|held| held.in_transaction && held.shard != *lead, text).await;
+    }
+
+    /// A server has rolled the transaction back, or a connection of it is gone: nothing of it stays.
+    pub(super) async fn roll_back_everywhere(&mut self) {
+        let _told = self.tell(|held| held.in_transaction, b"ROLLBACK").await;
+        self.transaction = Transaction::None;
+    }
+
+    /// After an error on one of several shards: whether the server has rolled the whole transaction back (a deadlock), as
+    /// the others must then.
+    pub(super) async fn ended_by_error(&mut self, held: &mut Held, outcome: &Outcome) -> bool {
+        if outcome.error.is_none() || self.transaction.shards().len() < 2 {
+            return false;
+        }
+        match held.lease.connection().status().await {
+            Ok(status) => !status.contains(StatusFlags::SERVER_STATUS_IN_TRANS),
+            // What is lost with the connection is told by what follows.
+            Err(_) => false,
+        }
+    }
+
+    /// Tells those of the kept connections that `which` chooses; whether all of them said OK. The others are closed.
+    async fn tell(&mut self, which: impl Fn(&Held) -> bool, text: &[u8]) -> bool {
+        let kept = std::mem::take(&mut self.held);
+        let (mut told, others): (Vec<Held>, Vec<Held>) = kept.into_iter().partition(which);
+        self.held = others;
+        if told.is_empty() {
+            return true;
+        }
+        let connections = told.iter_mut().map(|held| held.lease.connection()).collect();
+        let answers = tokio::time::timeout(OTHERS_WAIT, ask_all(connections, text)).await;
+        let mut answers = answers.unwrap_or_default().into_iter();
+        let mut all = true;
+        for mut held in told {
+            match answers.next() {
+                Some(Ok(Answer::Ok(ok))) => {
+                    held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+                    self.transaction.observe(&held.shard, held.in_transaction);
+                    self.keep_or_let_go(held);
+                }
+                Some(Ok(Answer::Rows(_) | Answer::Error(_)) | Err(_)) | None => {
+                    all = false;
+                    self.transaction.observe(&held.shard, false);
+                    self.abandon(held, false);
+                }
+            }
+        }
+        self.show_pins();
+        all
     }
 
     async fn bind(&mut self, shard: &ShardName) -> Result<(), Failure> {

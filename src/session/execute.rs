@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::held::Held;
-use super::lend::Joining;
-use super::metrics::RouteLabel;
+use super::lend::{Effect, Joining};
+use super::metrics::{RouteLabel, StatementResult};
 use super::orders::SchemaOrder;
 use super::run::{End, Session};
 use crate::backend::BackendError;
@@ -33,6 +33,7 @@ pub(super) struct Way {
     pub(super) verb: Verb,
     pub(super) joining: Joining,
     pub(super) insert_id: InsertId,
+    pub(super) effect: Effect,
 }
 
 impl<S: Stream> Session<S> {
@@ -50,7 +51,8 @@ impl<S: Stream> Session<S> {
         }
         let lock = statement.features.has(Feature::NamedLock) && plan.tables.is_empty();
         let joining = if lock { Joining::Nothing } else { Joining::Transaction };
-        let way = Way { role: route.role, verb: plan.verb, joining, insert_id: plan.insert_id };
+        let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
+        let way = Way { role: route.role, verb, joining, insert_id, effect };
         let result = match &route.part {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, text, statement, topology).await,
             Part::One(shard) => self.on_one(*shard, way, text, statement, topology).await,
@@ -82,7 +84,8 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<(), Failure> {
         let joining = if plan.tables.is_empty() { Joining::Nothing } else { Joining::Transaction };
-        let way = Way { role, verb: plan.verb, joining, insert_id: plan.insert_id };
+        let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
+        let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());
         if let Some(shard) = held.and_then(|shard| topology.shard_by_name(&shard.0)) {
             return self.on_one(shard.id, way, text, statement, topology).await;
@@ -117,7 +120,7 @@ impl<S: Stream> Session<S> {
         self.account.shards = 1;
         // What reads no table needs nothing of the shard that the session is bound to.
         if way.joining == Joining::Transaction {
-            self.check_place(&topology.shard(shard).name)?;
+            self.check_place(&topology.shard(shard).name, way.effect)?;
         }
         let mut tried_again = false;
         loop {
@@ -133,10 +136,23 @@ impl<S: Stream> Session<S> {
             }
             match self.pass(&mut held, text, statement).await {
                 Ok(mut outcome) => {
-                    match self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await {
+                    let learned = async {
+                        let learned =
+                            self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await?;
+                        self.ask_for_locks(&mut held, statement, &outcome).await?;
+                        Ok(learned)
+                    };
+                    match learned.await {
                         Ok(conditions) => {
+                            let ended = self.ended_by_error(&mut held, &outcome).await;
                             self.settle(held, text, statement, &outcome);
+                            if way.joining == Joining::Transaction && way.effect == Effect::Writes {
+                                self.transaction.wrote(&topology.shard(shard).name);
+                            }
                             self.diagnostics.conditions.extend(conditions);
+                            if ended {
+                                self.roll_back_everywhere().await;
+                            }
                         }
                         // The client has its answer: what is lost with the connection is told by what follows.
                         Err(error) => drop(self.lost(held, Failure::Backend(error))),
@@ -174,7 +190,7 @@ impl<S: Stream> Session<S> {
             && !statement.features.has(Feature::UserVariableWrite)
             && !statement.features.has(Feature::IntoFile);
         if self.transaction.is_pending() && !held.in_transaction && gives_rows {
-            let mut alone = [Participant { shard: held.shard.clone(), connection, text }];
+            let mut alone = [Participant::new(held.shard.clone(), connection, text)];
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
         connection.send(&query_packet(text)).await?;
@@ -198,12 +214,19 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Forwards a statement to the connection of the open transaction; `ends` when it is the transaction's last.
-    pub(super) async fn forward_to(&mut self, shard: &ShardName, text: &[u8], ends: bool) -> Result<(), End> {
+    /// Forwards a statement to the connection of the open transaction; `ends` when it is the transaction's last. Returns
+    /// what the client was answered.
+    pub(super) async fn forward_to(
+        &mut self,
+        shard: &ShardName,
+        text: &[u8],
+        ends: bool,
+    ) -> Result<StatementResult, End> {
         let Some(mut held) = self.take_transaction(shard) else {
             self.transaction = if ends { Transaction::None } else { Transaction::Aborted };
             let detail = format!("the connection of the transaction on shard {shard} is gone");
-            return self.refuse(&ClientError::new("SW1304", detail)).await;
+            self.refuse(&ClientError::new("SW1304", detail)).await?;
+            return Ok(StatementResult::Refused);
         };
         let statement = sql::Statement::default();
         let text = Bytes::copy_from_slice(text);
@@ -227,10 +250,18 @@ impl<S: Stream> Session<S> {
             }
             Err(failure) => Err(self.lost(held, failure)),
         };
-        match result {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail(failure).await,
+        if let Err(failure) = result {
+            self.fail(failure).await?;
         }
+        Ok(self.account.result)
+    }
+}
+
+/// What may become of rows: definitions commit before they run and are not part of a transaction.
+fn effect_of(plan: &Plan) -> Effect {
+    match plan.verb {
+        Verb::Read | Verb::LockingRead if !plan.calls_stored => Effect::Reads,
+        Verb::Read | Verb::LockingRead | Verb::Write | Verb::Definition => Effect::Writes,
     }
 }
 

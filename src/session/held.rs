@@ -1,9 +1,13 @@
 //! The server connections that a session keeps between statements, and why.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::metrics::SessionMetrics;
-use super::variables::{Pin, releases};
+use super::registry::PinStatus;
+use super::variables::{Pin, Release, Until};
 use crate::backend::Lease;
-use crate::sql::Statement;
 use crate::telemetry::GaugeGuard;
 use crate::topology::ShardName;
 
@@ -22,6 +26,9 @@ pub(crate) enum Reason {
 #[derive(Debug)]
 pub(crate) struct CountedPin {
     pin: Pin,
+    /// The first statement that pinned, without its values.
+    digest: Arc<str>,
+    since: Instant,
     _counted: GaugeGuard,
 }
 
@@ -43,27 +50,46 @@ impl Held {
         Held { shard, lease, in_transaction: false, diagnostics: false, pins: Vec::new(), tainted: false }
     }
 
-    pub(crate) fn pin(&mut self, pin: Pin, metrics: &SessionMetrics) {
+    /// `digest` makes the statement's text without its values.
+    pub(crate) fn pin(&mut self, pin: Pin, metrics: &SessionMetrics, digest: impl FnOnce() -> String) {
         self.tainted = true;
-        if self.pins.iter().all(|counted| counted.pin != pin) {
-            self.pins.push(CountedPin { pin, _counted: metrics.pin(pin.reason) });
+        match self.pins.iter_mut().find(|counted| counted.pin.reason == pin.reason) {
+            Some(counted) => counted.pin.join(pin),
+            None => {
+                let _counted = metrics.pin(pin.reason);
+                let (digest, since) = (digest().into(), Instant::now());
+                self.pins.push(CountedPin { pin, digest, since, _counted });
+            }
         }
     }
 
-    /// Ends the pins that `statement`, which has succeeded, provably ends.
-    pub(crate) fn unpin(&mut self, statement: &Statement) {
-        self.pins.retain(|counted| !releases(&counted.pin, statement));
+    /// Ends the pins that a statement, which has succeeded, provably ends.
+    pub(crate) fn unpin(&mut self, release: &Release) {
+        self.pins.retain_mut(|counted| release.leaves(&mut counted.pin));
+    }
+
+    /// The locks by name that the connection may have, where all their names are known.
+    pub(crate) fn named_locks(&self) -> Option<&BTreeSet<String>> {
+        self.pins.iter().find_map(|counted| match &counted.pin.until {
+            Until::Gone(names) if counted.pin.reason == "named_lock" => Some(names),
+            Until::Gone(_) | Until::TablesUnlocked | Until::SessionReset => None,
+        })
+    }
+
+    /// For SHOW PINS.
+    pub(crate) fn pins_shown(&self) -> impl Iterator<Item = PinStatus> {
+        self.pins.iter().map(|counted| PinStatus {
+            shard: self.shard.clone(),
+            reason: counted.pin.reason,
+            digest: Arc::clone(&counted.digest),
+            since: counted.since,
+        })
     }
 
     /// The pin that ties statements to this connection: they could need what lives on it. A named lock holds wherever
     /// statements run.
     pub(crate) fn binding(&self) -> Option<&'static str> {
         self.pins.iter().map(|counted| counted.pin.reason).find(|reason| *reason != "named_lock")
-    }
-
-    /// For SHOW SESSIONS.
-    pub(crate) fn pin_reason(&self) -> Option<&'static str> {
-        self.pins.first().map(|counted| counted.pin.reason)
     }
 
     /// The strongest reason to keep the connection.

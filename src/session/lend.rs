@@ -14,18 +14,30 @@ use crate::wire::StatusFlags;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Joining {
     Transaction,
+    /// Together with other shards: where a server would begin it by itself (autocommit=0) it is begun by a statement of its own,
+    /// so that it is open on all of them.
+    WithOthers,
     /// It reads no table, so that it need not choose the transaction's shard.
     Nothing,
 }
 
+/// What a statement may do to the rows of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Reads,
+    /// Or calls what may.
+    Writes,
+}
+
 impl<S: Stream> Session<S> {
     /// A statement may leave the shard that the session is bound to only when nothing that it could need is there.
-    pub(super) fn check_place(&self, shard: &ShardName) -> Result<(), ClientError> {
-        if let Some(bound) = self.transaction.shard()
-            && bound != shard
+    pub(super) fn check_place(&self, shard: &ShardName, effect: Effect) -> Result<(), ClientError> {
+        if effect == Effect::Writes
+            && let Some(written) = self.transaction.written()
+            && written != shard
         {
             let detail =
-                format!("the transaction is on shard {bound} and the statement belongs to shard {shard}");
+                format!("the transaction writes on shard {written} and the statement on shard {shard}");
             return Err(ClientError::new("SW1301", detail));
         }
         for held in &self.held {
@@ -54,7 +66,7 @@ impl<S: Stream> Session<S> {
         let server = self.server_of(shard, role)?;
         let mut held = match self.take_held(&shard.name, server) {
             Some(held) => held,
-            None if self.transaction.shard() == Some(&shard.name) => {
+            None if self.transaction.shards().contains(&shard.name) => {
                 self.transaction = Transaction::Aborted;
                 let detail = format!("the connection of the transaction on shard {} is gone", shard.name);
                 return Err(Failure::Refused(ClientError::new("SW1304", detail)));
@@ -75,8 +87,8 @@ impl<S: Stream> Session<S> {
 
     async fn make_ready(&mut self, held: &mut Held, joining: Joining) -> Result<(), Failure> {
         self.lead(held).await?;
-        if joining == Joining::Transaction && !held.in_transaction {
-            self.open_transaction(held).await?;
+        if joining != Joining::Nothing && !held.in_transaction {
+            self.open_transaction(held, joining).await?;
         }
         Ok(())
     }
@@ -96,16 +108,19 @@ impl<S: Stream> Session<S> {
 
     /// Sends what waits for the transaction's first statement. The caller forgets `next_transaction` once all connections of
     /// the statement have it.
-    async fn open_transaction(&mut self, held: &mut Held) -> Result<(), Failure> {
-        let mut opening: Vec<Vec<u8>> = self.next_transaction.clone();
-        let begin = self.transaction.opening();
+    async fn open_transaction(&mut self, held: &mut Held, joining: Joining) -> Result<(), Failure> {
+        let characteristics = self.next_transaction.clone();
+        let mut begin: Vec<Vec<u8>> = self.transaction.opening().into_iter().map(<[u8]>::to_vec).collect();
+        let alone = joining != Joining::WithOthers && characteristics.is_empty();
+        if begin.is_empty() && !self.variables.autocommit() && !alone {
+            begin.push(b"BEGIN".to_vec());
+        }
         // Without BEGIN it stays on the connection when the statement begins no transaction (it fails, it reads no table): whoever
         // came next would have it.
-        held.tainted |= begin.is_empty() && !opening.is_empty();
-        opening.extend(begin.into_iter().map(<[u8]>::to_vec));
+        held.tainted |= begin.is_empty() && !characteristics.is_empty();
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
-        for statement in opening {
-            match ask_for(&mut self.client, held.lease.connection(), &statement, &interrupt).await? {
+        for statement in characteristics.iter().chain(&begin) {
+            match ask_for(&mut self.client, held.lease.connection(), statement, &interrupt).await? {
                 Answer::Ok(ok) => {
                     held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
                 }
@@ -114,7 +129,7 @@ impl<S: Stream> Session<S> {
             }
         }
         if held.in_transaction {
-            self.transaction.observe(&held.shard, true);
+            self.transaction.join(&held.shard, &characteristics);
         }
         Ok(())
     }
@@ -141,6 +156,8 @@ impl<S: Stream> Session<S> {
     /// Which of the kept connections takes a statement that any could take: the one that statements are bound to.
     pub(super) fn preferred(&self) -> Option<usize> {
         let bound = self.held.iter().position(|held| held.binding().is_some());
+        let leading = |held: &Held| held.in_transaction && self.transaction.shard() == Some(&held.shard);
+        let bound = bound.or_else(|| self.held.iter().position(leading));
         let bound = bound.or_else(|| self.held.iter().position(|held| held.in_transaction));
         bound.or(if self.held.is_empty() { None } else { Some(0) })
     }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::held::Held;
-use super::lend::Joining;
+use super::lend::{Effect, Joining};
 use super::metrics::RouteLabel;
 use super::run::Session;
 use super::settle::{asked_insert_id, told_of_loss};
@@ -13,14 +13,15 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Reply, Stream, Tally, concatenate, define_everywhere, watched,
-    write_everywhere,
+    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, Terms, concatenate, define_everywhere,
+    merge, watched, write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
 use crate::sql::{self, Feature};
 use crate::topology::{Role, Topology};
-use crate::wire::OkPacket;
+use crate::transaction::Transaction;
+use crate::wire::{OkPacket, StatusFlags};
 
 /// The default of sql_select_limit.
 const NO_LIMIT: &[u8] = b"18446744073709551615";
@@ -38,50 +39,47 @@ impl<S: Stream> Session<S> {
         self.check_many(plan, targets, topology)?;
         self.account.shards = targets.len();
         self.shared.executor_metrics.scattered(targets.len());
-        let mut held = Vec::with_capacity(targets.len());
-        for target in targets {
-            self.account.shard = Some(topology.shard(target.shard).name.clone());
-            match self.participant(target, topology, role, statement).await {
-                Ok(one) => held.push(one),
-                // Nothing was done with the others: one shard that is down must not cost their connections.
-                Err(failure) => {
-                    held.into_iter().for_each(|one| self.keep_or_let_go(one));
-                    return Err(failure);
-                }
-            }
-        }
+        let joining = match plan.verb {
+            // It commits before it runs, and begins nothing.
+            Verb::Definition => Joining::Transaction,
+            Verb::Read | Verb::LockingRead | Verb::Write => Joining::WithOthers,
+        };
+        let mut held = self.gather(targets, (role, joining), statement, topology).await?;
         self.next_transaction.clear();
         let mut participants: Vec<Participant<'_>> = held
             .iter_mut()
             .zip(targets)
-            .map(|(held, target)| Participant {
-                shard: held.shard.clone(),
-                connection: held.lease.connection(),
-                text: target.text.as_deref().unwrap_or(text),
+            .map(|(held, target)| {
+                let text = target.text.as_deref().unwrap_or(text);
+                Participant::new(held.shard.clone(), held.lease.connection(), text)
             })
             .collect();
         let result = self.run_on_many(plan, &mut participants).await;
+        let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         drop(participants);
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
             Ok(None) | Err(_) => 0,
         };
-        if is_settled(plan.verb, &result) {
-            for mut one in held {
-                one.tainted |= taints(statement);
-                self.keep_or_let_go(one);
+        let result = match plan.verb {
+            Verb::Read | Verb::LockingRead => self.settle_reads(held, &progress, result).await,
+            Verb::Write | Verb::Definition => {
+                let settled = is_settled(plan.verb, &result);
+                let pinned = !settled && held.iter().any(|one| !one.pins.is_empty());
+                for mut one in held {
+                    one.tainted |= taints(statement);
+                    match settled {
+                        true => self.keep_or_let_go(one),
+                        // In the middle of something: the connections are closed.
+                        false => {
+                            self.abandon(one, was_stopped(&result));
+                        }
+                    }
+                }
+                self.show_pins();
+                if pinned { result.map_err(|failure| told_of_loss(failure, true)) } else { result }
             }
-        } else {
-            // In the middle of something: the connections are closed.
-            let pinned = held.iter().any(|one| !one.pins.is_empty());
-            for one in held {
-                self.abandon(one, matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_))));
-            }
-            self.show_pins();
-            if pinned {
-                return result.map(drop).map_err(|failure| told_of_loss(failure, pinned));
-            }
-        }
+        };
         if let Some(ok) = result? {
             self.diagnostics.finished_write(&OkPacket { last_insert_id: generated, ..ok.clone() });
             let ok = OkPacket { status: self.status(), ..ok };
@@ -90,20 +88,88 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
+    /// A connection to every target, each in the session's transaction. When one cannot be had the others stay as they were.
+    async fn gather(
+        &mut self,
+        targets: &[Target],
+        how: (Role, Joining),
+        statement: &sql::Statement,
+        topology: &Topology,
+    ) -> Result<Vec<Held>, Failure> {
+        let mut held = Vec::with_capacity(targets.len());
+        for target in targets {
+            self.account.shard = Some(topology.shard(target.shard).name.clone());
+            match self.participant(target, how, statement, topology).await {
+                Ok(one) => held.push(one),
+                Err(failure) => {
+                    held.into_iter().for_each(|one| self.keep_or_let_go(one));
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(held)
+    }
+
     async fn participant(
         &mut self,
         target: &Target,
-        topology: &Topology,
-        role: Role,
+        (role, joining): (Role, Joining),
         statement: &sql::Statement,
+        topology: &Topology,
     ) -> Result<Held, Failure> {
-        let mut one = self.connection_of(target.shard, topology, role, Joining::Transaction).await?;
+        let mut one = self.connection_of(target.shard, topology, role, joining).await?;
         if statement.features.has(Feature::LastInsertId)
             && let Err(failure) = self.carry_last_insert_id(&mut one).await
         {
             return Err(self.lost(one, failure));
         }
         Ok(one)
+    }
+
+    /// After a read of several shards: who was read to the end stays in the transaction.
+    async fn settle_reads<T>(
+        &mut self,
+        held: Vec<Held>,
+        progress: &[Progress],
+        result: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut lost, mut pinned, mut rolled_back) = (false, false, false);
+        for (mut one, progress) in held.into_iter().zip(progress) {
+            let bound = one.in_transaction;
+            match progress {
+                Progress::Answered(status) => {
+                    one.in_transaction = status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+                }
+                Progress::Refused if bound => match one.lease.connection().status().await {
+                    Ok(status) => {
+                        one.in_transaction = status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+                        rolled_back |= !one.in_transaction;
+                    }
+                    Err(_) => {
+                        lost = true;
+                        continue;
+                    }
+                },
+                Progress::Refused => {}
+                // In the middle of something: it is closed.
+                Progress::Begun | Progress::Rows => {
+                    lost |= bound;
+                    pinned |= !one.pins.is_empty();
+                    // Nobody waits for its rows any more.
+                    self.abandon(one, true);
+                    continue;
+                }
+            }
+            self.transaction.observe(&one.shard, one.in_transaction);
+            self.keep_or_let_go(one);
+        }
+        if rolled_back {
+            self.roll_back_everywhere().await;
+        } else if lost {
+            self.transaction = Transaction::Aborted;
+            return result.map_err(|failure| told_of_loss(failure, pinned));
+        }
+        if pinned { result.map_err(|failure| told_of_loss(failure, true)) } else { result }
     }
 
     /// Reads forward their rows to the client; writes and definitions give the OK packet to be sent.
@@ -120,7 +186,14 @@ impl<S: Stream> Session<S> {
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
-                let outcome = concatenate(participants, status, &mut self.client, &interrupt).await?;
+                let outcome = match &plan.combine {
+                    Combine::Merge(plan) => {
+                        let terms =
+                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        merge(plan, participants, terms, &mut self.client, &interrupt).await?
+                    }
+                    _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
+                };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
             }
@@ -161,9 +234,9 @@ impl<S: Stream> Session<S> {
             return Err(ClientError::new("SW1202", detail));
         }
         let in_transaction = self.transaction.is_active() || !self.variables.autocommit();
-        if in_transaction && plan.verb != Verb::Definition {
+        if in_transaction && plan.verb == Verb::Write {
             let detail = format!("the statement touches {count} shards");
-            return Err(ClientError::new(if plan.verb == Verb::Write { "SW1302" } else { "SW1301" }, detail));
+            return Err(ClientError::new("SW1302", detail));
         }
         let limit = self.settings.limits.scatter_shards_max;
         if count > limit && plan.verb != Verb::Definition {
@@ -171,7 +244,9 @@ impl<S: Stream> Session<S> {
                 format!("the statement touches {count} shards and limits.scatter_shards_max is {limit}");
             return Err(ClientError::new("SW1217", detail));
         }
-        targets.iter().try_for_each(|target| self.check_place(&topology.shard(target.shard).name))
+        // What may write was refused above, or has committed before it runs.
+        let place = |target: &Target| self.check_place(&topology.shard(target.shard).name, Effect::Reads);
+        targets.iter().try_for_each(place)
     }
 }
 
@@ -193,7 +268,12 @@ async fn generated_id(held: &mut [Held], told: u64, source: InsertId) -> u64 {
     0
 }
 
-/// Whether all connections of a statement over several shards have been read to the end of their answers.
+/// Whether a write may still run where it was begun.
+fn was_stopped<T>(result: &Result<T, Failure>) -> bool {
+    matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_)))
+}
+
+/// Whether all connections of a write over several shards have been read to the end of their answers.
 fn is_settled(verb: Verb, result: &Result<Option<OkPacket>, Failure>) -> bool {
     match (verb, result) {
         (_, Ok(_)) => true,

@@ -6,8 +6,9 @@ use super::diagnostics::Condition;
 use super::execute::Way;
 use super::held::Held;
 use super::metrics::StatementResult;
+use super::registry::PinStatus;
 use super::run::Session;
-use super::variables::{pin_reason, taints};
+use super::variables::{Release, pin_reason, taints};
 use crate::backend::BackendError;
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask, ask_for};
@@ -16,6 +17,9 @@ use crate::sql::{self, Feature, Kind};
 use crate::transaction::Transaction;
 use crate::wire::Outcome;
 use crate::wire::StatusFlags;
+
+/// Characters of a statement that pinned which are kept for SHOW PINS.
+pub(super) const PIN_SHOWN_MAX: usize = 256;
 
 impl<S: Stream> Session<S> {
     /// After an answer: what the session has learned, and whether the connection stays with it.
@@ -45,14 +49,17 @@ impl<S: Stream> Session<S> {
         held.diagnostics =
             outcome.error.is_some() || outcome.warnings > 0 || statement.features.has(Feature::CalcFoundRows);
         held.tainted |= taints(statement);
-        match pin_reason(statement, text) {
-            Some(pin) if outcome.error.is_none() => held.pin(pin, &self.shared.metrics),
+        let (context, database) = (self.variables.context(), self.variables.state().database());
+        match pin_reason(statement, text, context, database) {
+            Some(pin) if outcome.error.is_none() => {
+                held.pin(pin, &self.shared.metrics, || sql::redact(text, context, PIN_SHOWN_MAX));
+            }
             // It may have done a part of what would have pinned.
             Some(_) => held.tainted = true,
             None => {}
         }
-        if outcome.error.is_none() {
-            held.unpin(statement);
+        if outcome.error.is_none() && !held.pins.is_empty() {
+            held.unpin(&Release::of(statement, text, context, database));
         }
         self.keep_or_let_go(held);
     }
@@ -132,18 +139,42 @@ impl<S: Stream> Session<S> {
         self.show_pins();
     }
 
-    /// SHOW SESSIONS tells which connection the session keeps, and why.
+    /// After a statement that may have released a lock by name: the server knows whether one is left.
+    pub(super) async fn ask_for_locks(
+        &self,
+        held: &mut Held,
+        statement: &sql::Statement,
+        outcome: &Outcome,
+    ) -> Result<(), BackendError> {
+        // Asking would take the statement's warnings from the server.
+        let quiet = outcome.error.is_none() && outcome.warnings == 0;
+        if !quiet || !statement.features.has(Feature::NamedLock) {
+            return Ok(());
+        }
+        let Some(names) = held.named_locks() else { return Ok(()) };
+        let asked: Vec<String> =
+            names.iter().map(|name| format!("COALESCE(IS_USED_LOCK({name}) = CONNECTION_ID(), 0)")).collect();
+        let question = format!("SELECT {}", asked.join(" + "));
+        if let Answer::Rows(rows) = ask(held.lease.connection(), question.as_bytes()).await?
+            && rows.first().and_then(|row| row.first()).and_then(Option::as_deref) == Some(b"0")
+        {
+            held.unpin(&Release::of_named_locks());
+        }
+        Ok(())
+    }
+
+    /// SHOW PINS tells which connections the session keeps, and why.
     pub(super) fn show_pins(&mut self) {
-        let pin = self.held.iter().find_map(|held| Some((held.shard.to_string(), held.pin_reason()?)));
-        if pin.is_some() || self.pin_shown {
-            self.pin_shown = pin.is_some();
-            self.registration.update(|activity| activity.pin = pin);
+        let pins: Vec<PinStatus> = self.held.iter().flat_map(Held::pins_shown).collect();
+        if !pins.is_empty() || self.pin_shown {
+            self.pin_shown = !pins.is_empty();
+            self.registration.update(|activity| activity.pins = pins);
         }
     }
 
     /// A statement failed without an answer: its connection is closed, and a transaction on it is gone.
     pub(super) fn lost(&mut self, held: Held, failure: Failure) -> Failure {
-        let was_transaction = held.in_transaction || self.transaction.shard() == Some(&held.shard);
+        let was_transaction = held.in_transaction || self.transaction.shards().contains(&held.shard);
         let was_pinned = !held.pins.is_empty();
         self.abandon(held, matches!(failure, Failure::Interrupted(_) | Failure::ClientGone(_)));
         self.show_pins();
@@ -167,12 +198,12 @@ impl<S: Stream> Session<S> {
     /// KILL QUERY for a statement that nobody waits for any more, in the background and within a bounded time.
     fn stop_on_server(&self, held: &mut Held) {
         let server = held.lease.server().clone();
-        let thread = held.lease.connection().thread_id();
+        let thread = held.lease.connection().thread();
         let credential = Arc::clone(&self.user.server);
         let pools = Arc::clone(&self.shared.pools);
         drop(self.shared.scope.spawn("kill-query", async move {
             if let Err(error) = pools.kill_query(&server, &credential, thread).await {
-                tracing::warn!(server = %server.name, thread, %error, "a statement could not be stopped on its server");
+                tracing::warn!(server = %server.name, %thread, %error, "a statement could not be stopped on its server");
             }
         }));
     }
@@ -181,14 +212,11 @@ impl<S: Stream> Session<S> {
 /// What a client is told when a connection went that a transaction lived on, or something else that it may count on.
 pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
     match failure {
-        Failure::Backend(error) | Failure::Broken(error) => {
-            Failure::Refused(ClientError::new("SW1304", error.to_string()))
-        }
         Failure::Interrupted(interrupted) if pinned => {
             let detail = format!("{interrupted}; the connection that the session was pinned to went with it");
             Failure::Refused(ClientError::new("SW1304", detail))
         }
-        other => other,
+        other => other.of_transaction(),
     }
 }
 

@@ -4,10 +4,14 @@
 
 mod decide;
 mod pin;
+mod release;
 mod text;
 
 pub(crate) use self::decide::Verdict;
-pub(crate) use self::pin::{Pin, pin_reason, releases, taints};
+pub(crate) use self::pin::{Pin, Until, pin_reason, taints};
+pub(crate) use self::release::Release;
+use std::collections::BTreeSet;
+
 use crate::backend::SessionState;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
 use crate::wire::{charset_of, collation_name};
@@ -35,6 +39,17 @@ pub(crate) struct Variables {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     list: Vec<Change>,
+}
+
+impl Changes {
+    /// The user variables that have become constants, without `@`.
+    pub(crate) fn user_variables(&self) -> BTreeSet<String> {
+        let named = self.list.iter().filter_map(|change| match change {
+            Change::Set { name, .. } | Change::Unset { name } => name.strip_prefix('@'),
+            Change::Mode(_) | Change::Charset(_) | Change::Autocommit(_) => None,
+        });
+        named.map(str::to_ascii_lowercase).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +100,11 @@ impl Variables {
     /// How the session's statements are to be read.
     pub(crate) fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// What the session began with.
+    pub(crate) fn login_collation(&self) -> u16 {
+        self.login_collation
     }
 
     pub(crate) fn autocommit(&self) -> bool {

@@ -54,6 +54,13 @@ pub(crate) mod symbol {
     pub(crate) const BACKSLASH_N: u8 = 0x1b;
 }
 
+/// The tokens of a text up to its end, or to what cannot be read; without hints for routing.
+pub(crate) fn tokens<'a>(text: &'a [u8], context: &'a Context) -> impl Iterator<Item = Token> + 'a {
+    let mut lexer = Lexer::new(text, context);
+    let next = move || lexer.next_token().ok().filter(|token| token.kind != TokenKind::End);
+    std::iter::from_fn(next).filter(|token| token.kind != TokenKind::RoutingHint)
+}
+
 impl Token {
     pub(crate) fn text<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
@@ -184,6 +191,11 @@ impl<'a> Lexer<'a> {
 
     pub(crate) fn offset(&self) -> usize {
         self.at
+    }
+
+    /// Inside an executable comment whose content is tokens.
+    pub(crate) fn is_in_comment(&self) -> bool {
+        self.executable
     }
 
     /// Behind the last executable comment that was left, else 0.

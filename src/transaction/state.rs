@@ -3,6 +3,9 @@
 //! BEGIN is not sent at once: the shard is not known until the first statement. Until then the statements that shape the
 //! transaction (SET TRANSACTION, BEGIN, SAVEPOINT) are kept and sent in front of that statement. Afterwards the server's own flag
 //! SERVER_STATUS_IN_TRANS is the truth: it also covers autocommit=0 and implicit commits, which no parser has to know.
+//!
+//! Any number of shards may be read in one transaction, one may be written (decision 17). A shard joins with what the others were
+//! told, savepoints among it, so that ROLLBACK TO means the same on all of them.
 
 use crate::topology::ShardName;
 
@@ -13,14 +16,26 @@ pub(crate) enum Transaction {
     None,
     /// Begun by the client, bound to no shard.
     Pending { begin: Vec<u8>, read_only: bool, savepoints: Vec<Savepoint> },
-    /// Open on the server of one shard.
-    Open { shard: ShardName },
-    /// Its connection is gone, and with it all that it did. Until the client ends it, further statements of it must not run: alone
+    /// Open on the servers of one shard or of several.
+    Open(Open),
+    /// A connection of it is gone, and with it what it did there. Until the client ends it, further statements of it must not run:
     /// they would be half of a transaction.
     Aborted,
 }
 
-/// A savepoint that no server knows yet.
+/// An open transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// In the order in which they joined; never empty.
+    shards: Vec<ShardName>,
+    /// The one that was written, if any.
+    written: Option<ShardName>,
+    /// What a shard that joins is told first: SET TRANSACTION for this transaction, and BEGIN.
+    opening: Vec<Vec<u8>>,
+    savepoints: Vec<Savepoint>,
+}
+
+/// A savepoint that was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Savepoint {
     name: String,
@@ -30,6 +45,9 @@ pub(crate) struct Savepoint {
 /// ROLLBACK TO or RELEASE of a savepoint that was never set (MySQL's error 1305).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnknownSavepoint;
+
+/// What begins a transaction that the client did not begin with a statement of its own.
+const BEGIN: &[u8] = b"BEGIN";
 
 impl Transaction {
     /// `begin` is the client's own statement.
@@ -46,7 +64,7 @@ impl Transaction {
     pub(crate) fn is_active(&self) -> bool {
         match self {
             Transaction::None => false,
-            Transaction::Pending { .. } | Transaction::Open { .. } | Transaction::Aborted => true,
+            Transaction::Pending { .. } | Transaction::Open(_) | Transaction::Aborted => true,
         }
     }
 
@@ -60,22 +78,72 @@ impl Transaction {
         *self == Transaction::Aborted
     }
 
-    /// The shard that the transaction is bound to.
+    /// The shard whose server ends the transaction first and answers the client: the one that was written, else the first.
     pub(crate) fn shard(&self) -> Option<&ShardName> {
         match self {
             Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => None,
-            Transaction::Open { shard } => Some(shard),
+            Transaction::Open(open) => open.written.as_ref().or(open.shards.first()),
         }
     }
 
-    /// What must be sent in front of the statement that binds the transaction, in order.
+    /// All shards that it is open on.
+    pub(crate) fn shards(&self) -> &[ShardName] {
+        match self {
+            Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => &[],
+            Transaction::Open(open) => &open.shards,
+        }
+    }
+
+    /// The shard that was written.
+    pub(crate) fn written(&self) -> Option<&ShardName> {
+        match self {
+            Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => None,
+            Transaction::Open(open) => open.written.as_ref(),
+        }
+    }
+
+    /// A statement that may write has run on a shard of the transaction.
+    pub(crate) fn wrote(&mut self, shard: &ShardName) {
+        if let Transaction::Open(open) = self
+            && open.shards.contains(shard)
+        {
+            open.written.get_or_insert_with(|| shard.clone());
+        }
+    }
+
+    /// What must be sent in front of the first statement on a shard, in order.
     pub(crate) fn opening(&self) -> Vec<&[u8]> {
         match self {
-            Transaction::None | Transaction::Open { .. } | Transaction::Aborted => Vec::new(),
-            Transaction::Pending { begin, savepoints, .. } => std::iter::once(begin.as_slice())
-                .chain(savepoints.iter().map(|savepoint| savepoint.statement.as_slice()))
-                .collect(),
+            Transaction::None | Transaction::Aborted => Vec::new(),
+            Transaction::Pending { begin, savepoints, .. } => {
+                std::iter::once(begin.as_slice()).chain(statements(savepoints)).collect()
+            }
+            Transaction::Open(open) => {
+                open.opening.iter().map(Vec::as_slice).chain(statements(&open.savepoints)).collect()
+            }
         }
+    }
+
+    /// A shard was told the opening, behind `characteristics` (SET TRANSACTION for the next transaction).
+    pub(crate) fn join(&mut self, shard: &ShardName, characteristics: &[Vec<u8>]) {
+        let (begin, savepoints) = match std::mem::take(self) {
+            Transaction::None => (BEGIN.to_vec(), Vec::new()),
+            Transaction::Pending { begin, savepoints, .. } => (begin, savepoints),
+            Transaction::Open(mut open) => {
+                if !open.shards.contains(shard) {
+                    open.shards.push(shard.clone());
+                }
+                *self = Transaction::Open(open);
+                return;
+            }
+            Transaction::Aborted => {
+                *self = Transaction::Aborted;
+                return;
+            }
+        };
+        let mut opening = characteristics.to_vec();
+        opening.push(begin);
+        *self = Transaction::Open(Open { shards: vec![shard.clone()], written: None, opening, savepoints });
     }
 
     /// After a server answered with `in_transaction` in its status flags.
@@ -84,32 +152,46 @@ impl Transaction {
             return;
         }
         if in_transaction {
-            *self = Transaction::Open { shard: shard.clone() };
-        } else if self.shard() == Some(shard) {
+            self.join(shard, &[]);
+            return;
+        }
+        let Transaction::Open(open) = self else { return };
+        open.shards.retain(|bound| bound != shard);
+        if open.shards.is_empty() {
             *self = Transaction::None;
+        } else if open.written.as_ref() == Some(shard) {
+            open.written = None;
         }
     }
 
-    /// SAVEPOINT while pending: a savepoint of the same name moves (MySQL 15.3.4).
+    /// It was ended and the servers began the next one at once (AND CHAIN), with the same characteristics.
+    pub(crate) fn chained(&mut self) {
+        if let Transaction::Open(open) = self {
+            open.written = None;
+            open.savepoints.clear();
+        }
+    }
+
+    /// SAVEPOINT: one of the same name moves (MySQL 15.3.4).
     pub(crate) fn set_savepoint(&mut self, name: &str, statement: &[u8]) {
-        if let Transaction::Pending { savepoints, .. } = self {
+        if let Some(savepoints) = self.savepoints() {
             savepoints.retain(|savepoint| !savepoint.name.eq_ignore_ascii_case(name));
             savepoints.push(Savepoint { name: name.to_owned(), statement: statement.to_vec() });
         }
     }
 
-    /// ROLLBACK TO while pending: later savepoints are gone.
+    /// ROLLBACK TO: later savepoints are gone.
     pub(crate) fn rollback_to(&mut self, name: &str) -> Result<(), UnknownSavepoint> {
         self.keep_savepoints(name, 1)
     }
 
-    /// RELEASE SAVEPOINT while pending: the savepoint and later ones are gone.
+    /// RELEASE SAVEPOINT: the savepoint and later ones are gone.
     pub(crate) fn release(&mut self, name: &str) -> Result<(), UnknownSavepoint> {
         self.keep_savepoints(name, 0)
     }
 
     fn keep_savepoints(&mut self, name: &str, itself: usize) -> Result<(), UnknownSavepoint> {
-        let Transaction::Pending { savepoints, .. } = self else { return Err(UnknownSavepoint) };
+        let savepoints = self.savepoints().ok_or(UnknownSavepoint)?;
         let at = savepoints
             .iter()
             .position(|savepoint| savepoint.name.eq_ignore_ascii_case(name))
@@ -117,6 +199,18 @@ impl Transaction {
         savepoints.truncate(at + itself);
         Ok(())
     }
+
+    fn savepoints(&mut self) -> Option<&mut Vec<Savepoint>> {
+        match self {
+            Transaction::None | Transaction::Aborted => None,
+            Transaction::Pending { savepoints, .. } => Some(savepoints),
+            Transaction::Open(open) => Some(&mut open.savepoints),
+        }
+    }
+}
+
+fn statements(savepoints: &[Savepoint]) -> impl Iterator<Item = &[u8]> {
+    savepoints.iter().map(|savepoint| savepoint.statement.as_slice())
 }
 
 #[cfg(test)]
@@ -134,9 +228,11 @@ mod tests {
         transaction.set_savepoint("b", b"SAVEPOINT b");
         transaction.set_savepoint("A", b"SAVEPOINT A");
         assert_eq!(texts(&transaction), ["START TRANSACTION READ ONLY", "SAVEPOINT b", "SAVEPOINT A"]);
-        transaction.observe(&"s2".into(), true);
+        transaction.join(&"s2".into(), &[b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE".to_vec()]);
         assert_eq!(transaction.shard(), Some(&"s2".into()));
-        assert!(texts(&transaction).is_empty());
+        let told = texts(&transaction);
+        assert_eq!(told[0], "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "as the first shard was");
+        assert_eq!(told[1..], ["START TRANSACTION READ ONLY", "SAVEPOINT b", "SAVEPOINT A"]);
     }
 
     #[test]
@@ -157,11 +253,41 @@ mod tests {
         transaction.observe(&"s0".into(), false);
         assert!(!transaction.is_active());
         transaction.observe(&"s0".into(), true);
-        assert_eq!(transaction, Transaction::Open { shard: "s0".into() });
+        assert_eq!(transaction.shards(), ["s0".into()]);
+        assert_eq!(texts(&transaction), ["BEGIN"], "another shard would have to be told");
         transaction.observe(&"s1".into(), false);
         assert_eq!(transaction.shard(), Some(&"s0".into()), "another shard's answer says nothing");
         transaction.observe(&"s0".into(), false);
         assert_eq!(transaction, Transaction::None);
+    }
+
+    #[test]
+    fn many_shards_may_be_read_and_one_written() {
+        let mut transaction = Transaction::begin(b"BEGIN", false);
+        for shard in ["s0", "s1", "s2"] {
+            transaction.join(&shard.into(), &[]);
+        }
+        assert_eq!((transaction.shard(), transaction.written()), (Some(&"s0".into()), None));
+        transaction.wrote(&"s9".into());
+        assert_eq!(transaction.written(), None, "a shard that is not part of it");
+        transaction.wrote(&"s1".into());
+        transaction.wrote(&"s2".into());
+        assert_eq!((transaction.shard(), transaction.written()), (Some(&"s1".into()), Some(&"s1".into())));
+        transaction.observe(&"s1".into(), false);
+        assert_eq!(transaction.shards(), ["s0".into(), "s2".into()]);
+        transaction.observe(&"s0".into(), false);
+        transaction.observe(&"s2".into(), false);
+        assert_eq!(transaction, Transaction::None);
+    }
+
+    #[test]
+    fn savepoints_of_an_open_transaction_are_told_to_who_joins_later() {
+        let mut transaction = Transaction::None;
+        transaction.observe(&"s0".into(), true);
+        transaction.set_savepoint("a", b"SAVEPOINT a");
+        transaction.set_savepoint("b", b"SAVEPOINT b");
+        assert_eq!(transaction.rollback_to("A"), Ok(()));
+        assert_eq!(texts(&transaction), ["BEGIN", "SAVEPOINT a"]);
     }
 
     #[test]

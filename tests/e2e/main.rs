@@ -7,22 +7,30 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;
+mod commands;
+mod compressed;
+mod conformance;
 mod demo;
 mod encodings;
 mod exact;
 mod hostile;
 mod local;
 mod login;
+mod merging;
 mod operate;
 mod poison;
 mod pools;
+mod procedures;
 mod refusals;
 mod routing;
 mod sessions;
+mod several;
 mod smoke;
 mod soak;
 mod stream;

@@ -244,3 +244,194 @@ async fn isolation_set_for_one_transaction_is_not_that_of_the_next() {
         }
     }
 }
+
+/// Accounts 1 to 40, each with as many as its number, on both shards; and the ids of one account on each.
+async fn spread(bank: &mut Bank) -> [u32; 2] {
+    for id in 1..=40 {
+        bank.run(&[&format!("INSERT INTO accounts VALUES ({id}, {id})")]).await;
+    }
+    let mut found = [0, 0];
+    for line in bank.client.rows("SELECT _shard, id FROM accounts").await {
+        let (shard, id) = line.split_once('|').unwrap();
+        found[usize::from(shard == "shard2")] = id.parse().unwrap();
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_transaction_may_read_every_shard_and_write_one() {
+    for program in flavors() {
+        let mut bank = Bank::open(&program).await;
+        let [near, far] = spread(&mut bank).await;
+        for begin in ["BEGIN", "SET autocommit = 0", "START TRANSACTION READ WRITE"] {
+            bank.run(&[begin]).await;
+            assert_eq!(bank.client.rows("SELECT id FROM accounts").await.len(), 40, "{begin}");
+            let write = format!("UPDATE accounts SET balance = balance + 100 WHERE id = {near}");
+            bank.run(&[&write]).await;
+            assert_eq!(bank.client.rows("SELECT id FROM accounts WHERE balance > 100").await.len(), 1);
+            assert!(bank.other.rows("SELECT id FROM accounts WHERE balance > 100").await.is_empty());
+            let read = format!("SELECT balance FROM accounts WHERE id = {far}");
+            assert_eq!(bank.client.rows(&read).await, [far.to_string()]);
+            let fault = bank.client.refused(format!("DELETE FROM accounts WHERE id = {far}")).await;
+            assert!(fault.message.starts_with("SW1301"), "{}", fault.message);
+            let fault = bank.client.refused("UPDATE accounts SET balance = 0").await;
+            assert!(fault.message.starts_with("SW1302"), "{}", fault.message);
+            // A refusal of the proxy's leaves the transaction as it was.
+            assert_eq!(bank.client.rows("SELECT id FROM accounts WHERE balance > 100").await.len(), 1);
+            bank.run(&["ROLLBACK"]).await;
+            assert!(bank.client.rows("SELECT id FROM accounts WHERE balance > 100").await.is_empty());
+            bank.run(&[&format!("SELECT balance FROM accounts WHERE id = {far} FOR UPDATE"), &write]).await;
+            bank.run(&["COMMIT"]).await;
+            assert_eq!(bank.other.rows("SELECT id FROM accounts WHERE balance > 100").await.len(), 1);
+            bank.run(&[&format!("UPDATE accounts SET balance = {near} WHERE id = {near}"), "COMMIT"]).await;
+            bank.run(&["SET autocommit = 1"]).await;
+        }
+        let mut operator = bank.proxy.operator().await;
+        crate::support::eventually("every connection is back", async || {
+            let pools = operator.ok("SHARDWAY SHOW POOLS").await;
+            let lent = pools.columns.iter().position(|column| column == "lent").unwrap();
+            pools.rows.iter().all(|row| row[lent].as_deref() == Some(b"0"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn each_shard_of_a_transaction_is_read_at_one_moment() {
+    for program in flavors() {
+        let mut bank = Bank::open(&program).await;
+        spread(&mut bank).await;
+        bank.run(&["BEGIN"]).await;
+        let before = bank.client.ok("SELECT id, balance FROM accounts").await.sorted();
+        bank.other.ok("UPDATE accounts SET balance = balance + 1").await;
+        assert_eq!(bank.client.ok("SELECT id, balance FROM accounts").await.sorted(), before);
+        bank.run(&["COMMIT AND CHAIN"]).await;
+        let after = bank.client.ok("SELECT id, balance FROM accounts").await.sorted();
+        assert_ne!(after, before);
+        bank.other.ok("UPDATE accounts SET balance = balance + 1").await;
+        assert_eq!(bank.client.ok("SELECT id, balance FROM accounts").await.sorted(), after, "chained");
+        bank.run(&["ROLLBACK", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "BEGIN"]).await;
+        // The second shard joins later, with the isolation that the first one had.
+        let [near, far] = {
+            let mut ids = [0, 0];
+            for line in bank.other.rows("SELECT _shard, id FROM accounts").await {
+                let (shard, id) = line.split_once('|').unwrap();
+                ids[usize::from(shard == "shard2")] = id.parse::<u32>().unwrap();
+            }
+            ids
+        };
+        bank.run(&[&format!("SELECT * FROM accounts WHERE id = {near}")]).await;
+        let far = format!("SELECT balance FROM accounts WHERE id = {far}");
+        let seen = bank.client.rows(&far).await;
+        bank.other.ok("UPDATE accounts SET balance = balance + 1").await;
+        assert_ne!(bank.client.rows(&far).await, seen);
+        bank.run(&["COMMIT"]).await;
+    }
+}
+
+#[tokio::test]
+async fn savepoints_mean_the_same_on_shards_that_joined_later() {
+    for program in flavors() {
+        let mut bank = Bank::open(&program).await;
+        let [near, far] = spread(&mut bank).await;
+        let (near, far) = (format!("WHERE id = {near}"), format!("WHERE id = {far}"));
+        bank.run(&["BEGIN", &format!("SELECT * FROM accounts {near}"), "SAVEPOINT a"]).await;
+        bank.run(&[&format!("UPDATE accounts SET balance = 1000 {far}"), "SAVEPOINT b"]).await;
+        bank.run(&[&format!("UPDATE accounts SET balance = 2000 {far}"), "ROLLBACK TO b"]).await;
+        assert_eq!(bank.client.rows("SELECT balance FROM accounts WHERE balance > 500").await, ["1000"]);
+        bank.run(&["ROLLBACK TO SAVEPOINT a"]).await;
+        assert!(bank.client.rows("SELECT balance FROM accounts WHERE balance > 500").await.is_empty());
+        let fault = bank.client.refused("ROLLBACK TO b").await;
+        assert_eq!(fault.code, 1305, "{}", fault.message);
+        bank.run(&["RELEASE SAVEPOINT a", &format!("UPDATE accounts SET balance = 3000 {far}"), "COMMIT"])
+            .await;
+        assert_eq!(bank.other.rows("SELECT balance FROM accounts WHERE balance > 500").await, ["3000"]);
+    }
+}
+
+/// Ends every connection of the database's sessions on a primary.
+async fn kill_all(cluster: &Cluster, shard: usize, database: &str) {
+    let list = format!("SELECT GROUP_CONCAT(ID) FROM information_schema.PROCESSLIST WHERE DB = '{database}'");
+    let threads = cluster.primary(shard).ask(&list).await.unwrap().unwrap_or_default();
+    for id in threads.split(',').filter(|id| !id.is_empty()) {
+        let _gone = cluster.primary(shard).run(&[format!("KILL {id}")]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shard_lost_in_the_middle_takes_the_whole_transaction_with_it() {
+    for program in flavors() {
+        let cluster = Cluster::shared(&program).await;
+        let mut bank = Bank::open(&program).await;
+        let [near, far] = spread(&mut bank).await;
+        let write = format!("UPDATE accounts SET balance = 1000 WHERE id = {near}");
+        for (lost, next) in [
+            (0, "SELECT id FROM accounts".to_owned()),
+            (1, "SELECT id FROM accounts".to_owned()),
+            (1, format!("SELECT id FROM accounts WHERE id = {far}")),
+            (0, write.clone()),
+        ] {
+            bank.run(&["SET autocommit = 0", "SELECT id FROM accounts", &write]).await;
+            kill_all(cluster, lost, &bank.database.name).await;
+            let fault = bank.client.refused(&next).await;
+            assert!(fault.message.starts_with("SW1304"), "{next}: {}", fault.message);
+            let fault = bank.client.refused("SELECT id FROM accounts").await;
+            assert!(fault.message.starts_with("SW1304"), "{}", fault.message);
+            for end in ["SET autocommit = 1", "COMMIT"] {
+                let fault = bank.client.refused(end).await;
+                assert!(fault.message.starts_with("SW1304"), "{end}: {}", fault.message);
+            }
+            bank.run(&["SET autocommit = 1"]).await;
+            assert!(bank.client.rows("SELECT id FROM accounts WHERE balance = 1000").await.is_empty());
+        }
+        // A shard that was only read and is lost when the transaction ends changes nothing.
+        bank.run(&["BEGIN", "SELECT id FROM accounts", &write]).await;
+        kill_all(cluster, 1, &bank.database.name).await;
+        bank.run(&["COMMIT"]).await;
+        assert_eq!(
+            bank.client.rows("SELECT id FROM accounts WHERE balance = 1000").await,
+            [near.to_string()]
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_error_on_several_shards_leaves_the_transaction_open_and_a_deadlock_ends_it_everywhere() {
+    for program in flavors() {
+        let mut bank = Bank::open(&program).await;
+        let [near, far] = spread(&mut bank).await;
+        let write = format!("UPDATE accounts SET balance = 1000 WHERE id = {near}");
+        bank.run(&["BEGIN", &write]).await;
+        for wrong in ["SELECT nonsense FROM accounts", "SELECT (SELECT 1 UNION SELECT 2) FROM accounts"] {
+            let fault = bank.client.refused(wrong).await;
+            assert!(!fault.message.starts_with("SW13"), "{wrong}: {}", fault.message);
+        }
+        bank.run(&["SELECT id FROM accounts", "COMMIT"]).await;
+        assert_eq!(bank.other.rows("SELECT id FROM accounts WHERE balance = 1000").await, [near.to_string()]);
+
+        // Two sessions wait for each other on the far shard; the victim's write on the near shard is gone, too.
+        bank.run(&[&format!("UPDATE accounts SET balance = 0 WHERE id = {near}")]).await;
+        bank.run(&["BEGIN", &write, &format!("SELECT * FROM accounts WHERE id = {far} FOR UPDATE")]).await;
+        let mut rival = bank.proxy.client(&bank.database).await;
+        let lines = bank.other.rows("SELECT _shard, id FROM accounts").await;
+        let there = lines.iter().filter_map(|line| line.strip_prefix("shard2|"));
+        let beside: Vec<&str> = there.filter(|id| **id != far.to_string()).collect();
+        let third = beside[0];
+        // The rival has changed rows there, so that the other one is the victim.
+        rival.ok("BEGIN").await;
+        for id in &beside {
+            rival.ok(format!("UPDATE accounts SET balance = balance + 1 WHERE id = {id}")).await;
+        }
+        let waiting = tokio::spawn(async move {
+            let result = rival.run(format!("UPDATE accounts SET balance = 5 WHERE id = {far}")).await;
+            rival.ok("ROLLBACK").await;
+            result
+        });
+        let fault =
+            bank.client.refused(format!("SELECT * FROM accounts WHERE id = {third} FOR UPDATE")).await;
+        assert_eq!(fault.code, 1213, "{}", fault.message);
+        waiting.await.unwrap().unwrap();
+        bank.run(&["COMMIT"]).await;
+        assert!(bank.other.rows("SELECT id FROM accounts WHERE balance = 1000").await.is_empty());
+    }
+}

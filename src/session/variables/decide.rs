@@ -1,5 +1,7 @@
 //! The rules of SET, assignment by assignment.
 
+use std::collections::BTreeSet;
+
 use super::pin::{Pin, Until};
 use super::text::{Constant, VALUE_BYTES_MAX, constant, is_name, read_back};
 use super::{Change, Changes, Variables};
@@ -69,6 +71,20 @@ pub(crate) enum Verdict {
     Refuse(ClientError),
 }
 
+impl Verdict {
+    /// The same, and the session keeps its connection for `hidden`.
+    pub(crate) fn pinned(self, hidden: Pin) -> Verdict {
+        match self {
+            Verdict::Follow(changes) => Verdict::Pin { pin: hidden, changes, names: Vec::new() },
+            Verdict::FollowAfterReadBack { changes, names } => Verdict::Pin { pin: hidden, changes, names },
+            Verdict::Pin { pin, changes, names } => {
+                Verdict::Pin { pin: Pin::new(pin.reason, Until::SessionReset), changes, names }
+            }
+            Verdict::NextTransaction | Verdict::Refuse(_) => self,
+        }
+    }
+}
+
 /// The outcome of all assignments so far.
 #[derive(Debug, Default)]
 struct Outcome {
@@ -91,7 +107,22 @@ impl Outcome {
     }
 
     fn pin(&mut self, reason: &'static str) {
-        self.pin.get_or_insert(Pin { reason, until: Until::SessionReset });
+        self.pin_with(Pin::new(reason, Until::SessionReset));
+    }
+
+    /// An assignment that lasts until its variable gets a constant.
+    fn pin_variable(&mut self, name: &str) {
+        let name = BTreeSet::from([name.to_ascii_lowercase()]);
+        self.pin_with(Pin::until_gone("user_variable", Some(name)));
+    }
+
+    /// One statement pins for one reason: the first, to the session's end if there are more.
+    fn pin_with(&mut self, pin: Pin) {
+        match &mut self.pin {
+            None => self.pin = Some(pin),
+            Some(first) if first.reason == pin.reason => first.join(pin),
+            Some(first) => first.until = Until::SessionReset,
+        }
     }
 }
 
@@ -241,7 +272,7 @@ impl Variables {
             (_, Some(text)) => outcome.set(&variable, text),
             (_, None) => {
                 outcome.unset(&variable);
-                outcome.pin("user_variable");
+                outcome.pin_variable(name);
             }
         }
         Ok(())
