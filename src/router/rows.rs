@@ -3,10 +3,10 @@
 use super::key::{Constant, KeySpace};
 use super::resolve::{Evaluated, Resolver, internal};
 use super::route::{Part, RouteError, Target};
-use super::unchanged;
+use super::{rewrite, unchanged};
 use crate::error::ClientError;
 use crate::planner::{KeyExpression, Numbered};
-use crate::sql::{self, LiteralClass, Row, Value};
+use crate::sql::{self, LiteralClass, Parameter, Row, Value};
 use crate::topology::{Key, ShardId, ShardSet};
 
 /// What the plan says of the rows.
@@ -121,7 +121,10 @@ fn own_rows(resolver: &Resolver<'_>, shard: ShardId, columns: &str, owners: &[Sh
         }
     }
     own.extend_from_slice(text.get(end..).unwrap_or_default());
-    Target { shard, text: Some(own) }
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let kept = rows.iter().zip(owners).filter(|(_, owner)| **owner == shard).map(|(row, _)| &row.span);
+    let parameters = rewrite::parameters(resolver.statement, offset(start)..offset(end), kept);
+    Target { shard, text: Some(own), parameters }
 }
 
 fn row_shard(
@@ -217,14 +220,35 @@ const UNNUMBERED: &str = "a row of a reference table whose AUTO_INCREMENT column
 
 /// An integer that a server stores as it is, in place of a number of its own.
 fn is_number(constant: &Constant<'_>) -> bool {
-    matches!(constant.value, Value::Integer(Some(number)) if number != 0)
+    match &constant.value {
+        Value::Integer(Some(number)) => *number != 0,
+        Value::Double(number) => number.fract() == 0.0 && *number != 0.0,
+        // As drivers send numbers that their applications have as strings.
+        Value::Text { bytes, charset: None } => {
+            bytes.iter().all(u8::is_ascii_digit) && bytes.iter().any(|digit| *digit != b'0')
+        }
+        _ => false,
+    }
 }
 
 fn value<'a>(resolver: &Resolver<'a>, row: &Row, place: usize) -> Written<'a> {
     let index = row.values.start as usize + place;
     let Some(span) = resolver.statement.values.get(index) else { return Written::Default };
     let bytes = resolver.text.get(span.start as usize..span.end as usize).unwrap_or_default();
+    if bytes == b"?" {
+        return argument(resolver, span.start);
+    }
     read(bytes, resolver.view.context)
+}
+
+fn argument<'a>(resolver: &Resolver<'a>, offset: u32) -> Written<'a> {
+    match resolver.argument(offset) {
+        Some(Parameter::Null) => Written::Null,
+        Some(Parameter::Value { value, negated }) => {
+            Written::Literal(Constant { value: value.clone(), negated: *negated, written: b"" })
+        }
+        Some(Parameter::Opaque) | None => Written::Expression,
+    }
 }
 
 fn read<'t>(bytes: &'t [u8], context: &sql::Context) -> Written<'t> {
@@ -257,6 +281,7 @@ fn read<'t>(bytes: &'t [u8], context: &sql::Context) -> Written<'t> {
         return Written::Expression;
     }
     match scanned.literals.as_slice() {
+        [only] if only.class == LiteralClass::Placeholder => Written::Expression,
         [only] if only.span.start == 0 && only.span.end as usize == unsigned.len() => {
             literal(unsigned, only.class, negated)
         }

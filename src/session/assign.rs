@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
 use super::run::{End, Session};
@@ -128,7 +129,7 @@ impl<S: Stream> Session<S> {
         let planned = planner::expressions(&values, database, self.variables.context(), &topology)?;
         let Some((plan, query, statement)) = planned else { return Ok(None) };
         self.may_name(&plan.tables)?;
-        let route = self.route(&plan, &query, &statement, &topology).await?;
+        let route = self.route(&plan, Asked::text(&query, &statement), &topology).await?;
         match route.part {
             Part::One(shard) => Ok(Some(shard)),
             Part::Any | Part::Nowhere => Ok(None),

@@ -11,7 +11,7 @@ use crate::backend::BackendError;
 use crate::error::ClientError;
 use crate::executor::{Answer, Reply, Stream, ask};
 use crate::sql::{self, Feature, KillTarget, Kind, Lexer, Token, TokenKind};
-use crate::wire::{ColumnDefinition, ColumnKind, TextResult, UTF8MB4_GENERAL_CI};
+use crate::wire::{ColumnDefinition, ColumnKind, RowFormat, TextResult, UTF8MB4_GENERAL_CI};
 
 /// The longest form that is answered here has this many tokens: `SELECT FOUND_ROWS ( ) AS name`.
 const TOKENS_MAX: usize = 8;
@@ -31,6 +31,10 @@ impl<S: Stream> Session<S> {
         text: &[u8],
         statement: &sql::Statement,
     ) -> Result<bool, End> {
+        if self.row_format == RowFormat::Binary && self.asks_for_diagnostics(text, statement) {
+            // To be prepared on their connection would take their place there.
+            self.remember_diagnostics().await;
+        }
         if statement.kind == Kind::Show && self.is_show_warnings(text, statement) {
             if self.holds_diagnostics() {
                 return Ok(false);
@@ -259,7 +263,7 @@ impl<S: Stream> Session<S> {
             .collect();
         let table = TextResult { columns, rows };
         let status = self.status();
-        Ok(self.client.reply(Reply::Table { table: &table, status }).await?)
+        Ok(self.client.reply(Reply::Table { table: &table, format: self.row_format, status }).await?)
     }
 }
 
