@@ -16,6 +16,7 @@ build: ## build the release binary
 
 test: ## install what the tests need and run all of them
 	@scripts/need test
+	@scripts/need drivers
 	cargo test
 
 lint: ## formatting and clippy, warnings are errors

@@ -228,8 +228,12 @@ async fn start_shardway(fleet: &Fleet, options: &Options) -> anyhow::Result<Prox
     whole.push(MapTable { name: "big".to_owned(), placing: single.clone() });
     let mut map = MapFile::of(fleet);
     map.schemes.push(even_xxhash("by_id", &["shard1", "shard2"]));
-    map.databases.push(MapDatabase { name: SHARDED.to_owned(), tables: tables(&sharded) });
-    map.databases.push(MapDatabase { name: WHOLE.to_owned(), tables: whole });
+    map.databases.push(MapDatabase {
+        name: SHARDED.to_owned(),
+        default_shard: None,
+        tables: tables(&sharded),
+    });
+    map.databases.push(MapDatabase { name: WHOLE.to_owned(), default_shard: None, tables: whole });
     let home = fleet.folder.path();
     let (config_path, map_path) = (home.join("shardway.toml"), home.join("shard-map.toml"));
     let account = Account { user: USER.to_owned(), password: PASSWORD.to_owned(), admin: true };

@@ -17,6 +17,7 @@ mod merge;
 pub(crate) mod metrics;
 mod moment;
 mod passthrough;
+mod results;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
@@ -30,4 +31,5 @@ pub(crate) use handle::{
     last_row_sent, reply_prepared,
 };
 pub(crate) use interrupt::Interrupt;
+pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;

@@ -31,7 +31,9 @@ mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
 pub(crate) use expression::expressions;
-pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
+pub(crate) use merge::{
+    Aggregate, Comparison, Condition, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens,
+};
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, ShardColumn, Verb,
 };

@@ -27,6 +27,7 @@ impl<S: Stream> Session<S> {
             peer: self.registration.peer().ip(),
             capabilities: self.client.capabilities(),
             channel: &self.channel,
+            challenge: self.challenge,
         };
         let (shared, registration) = (&self.shared, &self.registration);
         let admit = |user: &Arc<User>, database: Option<&str>| admit(shared, registration, user, database);

@@ -17,7 +17,7 @@ use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
 use super::registry::Registration;
-use super::shared::Shared;
+use super::shared::{Fleet, Shared};
 use super::switch::{Chosen, find};
 use super::variables::Variables;
 use crate::backend::Flavor;
@@ -28,7 +28,7 @@ use crate::router::WeightCache;
 use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command, Compression, OkPacket, RowFormat, StatusFlags};
+use crate::wire::{CapabilityFlags, Command, Compression, OkPacket, RowFormat, SCRAMBLE_BYTES, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
@@ -48,6 +48,7 @@ pub(crate) struct Session<S> {
     /// Looked at anew for each command.
     pub(super) settings: Arc<Settings>,
     settings_changes: watch::Receiver<Arc<Settings>>,
+    fleet_changes: watch::Receiver<Fleet>,
     pub(super) flavor: Flavor,
     pub(super) variables: Variables,
     pub(super) chosen: Chosen,
@@ -68,6 +69,8 @@ pub(crate) struct Session<S> {
     pub(super) channel: Channel,
     /// Several statements may come in one packet.
     pub(super) multi_statements: bool,
+    /// The greeting's.
+    pub(super) challenge: [u8; SCRAMBLE_BYTES],
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -213,7 +216,8 @@ impl<T: Stream> Session<ClientStream<T>> {
         let mut settings_changes = shared.settings.clone();
         let settings = Arc::clone(&settings_changes.borrow_and_update());
         let silence = Box::pin(tokio::time::sleep(settings.limits.idle_timeout));
-        let fleet = shared.fleet.borrow().clone();
+        let mut fleet_changes = shared.fleet.clone();
+        let reading = fleet_changes.borrow_and_update().reading();
         let flavor = Flavor {
             found_rows: login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
@@ -231,8 +235,15 @@ impl<T: Stream> Session<ClientStream<T>> {
             let compression = Compression::new(algorithm, packet_bytes_max);
             client = client.compress(compression, packet_bytes_max);
         }
-        let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
-        registration.update(|activity| activity.database.clone_from(&database));
+        let variables = Variables::from_login(login.collation_id, database.as_deref(), reading);
+        let attribute = |wanted: &str| {
+            login.attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+        };
+        let program = attribute("program_name").or_else(|| attribute("_client_name"));
+        registration.update(|activity| {
+            activity.database.clone_from(&database);
+            activity.program = program;
+        });
         Session {
             statement: sql::Statement::seeded(shared.seed),
             shared,
@@ -241,6 +252,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             user: login.user,
             settings,
             settings_changes,
+            fleet_changes,
             flavor,
             variables,
             chosen,
@@ -255,6 +267,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             due: None,
             channel,
             multi_statements,
+            challenge: login.challenge,
             pin_shown: false,
             silence,
         }
@@ -268,6 +281,7 @@ impl<S: Stream> Session<S> {
                 Ok(command) => command,
                 Err(end) => break end,
             };
+            self.follow_fleet();
             let done = self.command(command).await;
             self.shared.metrics.traffic(self.client.take_traffic());
             if let Err(end) = done {
@@ -287,6 +301,15 @@ impl<S: Stream> Session<S> {
         self.shared.metrics.traffic(self.client.take_traffic());
         for held in self.held.drain(..) {
             held.let_go();
+        }
+    }
+
+    /// Statements are read as the servers read them: at the login that may not have been known. Not within a transaction,
+    /// which is on its servers already.
+    fn follow_fleet(&mut self) {
+        if !self.transaction.is_active() && self.fleet_changes.has_changed().unwrap_or(false) {
+            let reading = self.fleet_changes.borrow_and_update().reading();
+            self.variables.follow(reading);
         }
     }
 
@@ -317,6 +340,10 @@ impl<S: Stream> Session<S> {
             }
         };
         match command {
+            // A statement that came already is not begun any more, as on a server: KILL is answered before.
+            Ok(Some(_)) if self.registration.alarm().is_raised(Call::EndSession) => {
+                Err(End::Dismissed(ClientError::new("SW1506", "the session was killed")))
+            }
             Ok(Some(payload)) => Ok(payload),
             Ok(None) | Err(CommandError::Gone(_)) => Err(End::Finished),
             Err(CommandError::Packet(error)) => Err(End::Dismissed(error.client())),

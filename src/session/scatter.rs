@@ -15,9 +15,9 @@ use crate::executor::{
     Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, Terms, concatenate, define_everywhere,
     merge, watched, write_everywhere,
 };
-use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
+use crate::planner::{Combine, InsertId, Merge, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::Feature;
+use crate::sql::{Feature, LiteralClass};
 use crate::topology::{Role, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -55,7 +55,7 @@ impl<S: Stream> Session<S> {
             .zip(&commands)
             .map(|(held, command)| Participant::new(held.shard.clone(), held.lease.connection(), command))
             .collect();
-        let result = self.run_on_many(plan, &mut participants).await;
+        let result = self.run_on_many(plan, asked, &mut participants).await;
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         drop(participants);
         let generated = match &result {
@@ -190,6 +190,7 @@ impl<S: Stream> Session<S> {
     async fn run_on_many(
         &mut self,
         plan: &Plan,
+        asked: Asked<'_>,
         participants: &mut [Participant<'_>],
     ) -> Result<Option<OkPacket>, Failure> {
         let (status, deadline) = (self.status(), self.due);
@@ -205,11 +206,14 @@ impl<S: Stream> Session<S> {
                         let terms = Terms {
                             session_status: status,
                             format: self.row_format,
+                            literals: condition_literals(plan, asked)?,
                             bytes_max: self.settings.limits.merge_bytes_max,
                         };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
-                    _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
+                    Combine::Concatenate | Combine::Identical | Combine::Refuse { .. } => {
+                        concatenate(participants, status, &mut self.client, &interrupt).await?
+                    }
                 };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
@@ -265,6 +269,17 @@ impl<S: Stream> Session<S> {
         let place = |target: &Target| self.check_place(&topology.shard(target.shard).name, Effect::Reads);
         targets.iter().try_for_each(place)
     }
+}
+
+/// The literals that merged rows are compared with, as the statement has them.
+fn condition_literals(plan: &Merge, asked: Asked<'_>) -> Result<Vec<Vec<u8>>, ClientError> {
+    let literal = |slot: usize| {
+        let literal = asked.statement.literals.get(slot)?;
+        let span = literal.span.start as usize..literal.span.end as usize;
+        asked.text.get(span).filter(|_| literal.class != LiteralClass::Placeholder).map(<[u8]>::to_vec)
+    };
+    let unknown = || ClientError::new("SW1202", "a parameter in HAVING over several shards");
+    plan.conditions.iter().map(|condition| literal(condition.slot).ok_or_else(unknown)).collect()
 }
 
 /// The id that several shards' answer names, if one of them generated it; else 0.

@@ -377,3 +377,40 @@ fn check_metrics(known: &BTreeSet<String>, place: &str, expression: &str) -> Vec
     assert!(!names.is_empty() || expression.starts_with("up"), "{place} names no metric: {expression}");
     names
 }
+
+#[test]
+fn packages_of_the_driver_matrix_are_pinned_by_hash_and_name_no_registry() {
+    let python = read("tests/drivers/python/requirements.txt");
+    let entries: Vec<&str> = python.split("\n").filter(|line| line.contains("==")).collect();
+    assert!(!entries.is_empty());
+    for entry in entries {
+        let hashes = python.split(entry).nth(1).unwrap();
+        assert!(hashes.trim_start().starts_with("--hash=sha256:"), "{entry}");
+    }
+    let node: Json = serde_json::from_str(&read("tests/drivers/node/package-lock.json")).unwrap();
+    for (name, package) in node["packages"].as_object().unwrap().iter().filter(|(name, _)| !name.is_empty()) {
+        assert!(package["integrity"].is_string(), "{name}");
+    }
+    let jars = read("tests/drivers/java/jars.sha256");
+    let pom = read("tests/drivers/java/pom.xml");
+    let wanted: Vec<String> = pom
+        .split("<artifactId>")
+        .filter_map(|rest| {
+            let (artifact, rest) = rest.split_once("</artifactId><version>")?;
+            Some(format!("{artifact}-{}.jar", rest.split('<').next().unwrap()))
+        })
+        .collect();
+    assert_eq!(wanted.len(), jars.lines().count());
+    for jar in wanted {
+        assert!(jars.lines().any(|line| line.ends_with(&format!("  {jar}"))), "{jar} has no checksum");
+    }
+    for file in
+        ["python/requirements.txt", "node/package-lock.json", "java/pom.xml", "go/go.mod", "go/go.sum"]
+    {
+        let text = read(Path::new("tests/drivers").join(file));
+        let named = text.lines().any(|line| {
+            line.contains("://") && !line.contains("maven.apache.org/POM") && !line.contains("\"url\"")
+        });
+        assert!(!named, "{file} names a host");
+    }
+}

@@ -51,7 +51,7 @@ impl Setup {
 
     pub(crate) fn database(mut self, database: &Database) -> Setup {
         let tables: Vec<MapTable> = database.tables.iter().map(super::cluster::Table::in_map).collect();
-        self.map.databases.push(MapDatabase { name: database.name.clone(), tables });
+        self.map.databases.push(MapDatabase { name: database.name.clone(), default_shard: None, tables });
         self
     }
 

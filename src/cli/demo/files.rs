@@ -23,6 +23,8 @@ pub struct MapTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapDatabase {
     pub name: String,
+    /// Where tables are that are not listed.
+    pub default_shard: Option<String>,
     pub tables: Vec<MapTable>,
 }
 
@@ -76,10 +78,11 @@ impl MapFile {
             push(&mut out, format_args!("\n{}\n", scheme.trim()));
         }
         for database in &self.databases {
-            push(
-                &mut out,
-                format_args!("\n[[database]]\nname = {}\n[database.tables]\n", quoted(&database.name)),
-            );
+            push(&mut out, format_args!("\n[[database]]\nname = {}\n", quoted(&database.name)));
+            if let Some(shard) = &database.default_shard {
+                push(&mut out, format_args!("default_shard = {}\n", quoted(shard)));
+            }
+            out.push_str("[database.tables]\n");
             for table in &database.tables {
                 let place = match &table.placing {
                     Placing::Sharded { scheme, key } => {
@@ -178,6 +181,7 @@ mod tests {
             schemes: vec![even_xxhash("by_key", &["s1", "s2"])],
             databases: vec![MapDatabase {
                 name: "d\"\\".to_owned(),
+                default_shard: Some("s1".to_owned()),
                 tables: vec![
                     table("a", Placing::Reference),
                     table("b", Placing::Single { shard: "s1".to_owned() }),
@@ -197,6 +201,7 @@ mod tests {
         assert_eq!(loaded.map.version, 3);
         assert_eq!(loaded.map.shards.len(), 2);
         assert_eq!(loaded.map.databases[0].name, "d\"\\");
+        assert_eq!(loaded.map.databases[0].default_shard.as_deref(), Some("s1"));
         assert_eq!(loaded.map.databases[0].tables.len(), 3);
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn database() -> MapDatabase {
     };
     MapDatabase {
         name: DATABASE.to_owned(),
+        default_shard: None,
         tables: vec![
             sharded("customers", "id"),
             sharded("orders", "customer_id"),

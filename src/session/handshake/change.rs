@@ -1,4 +1,5 @@
-//! COM_CHANGE_USER: a login inside a session. The client is always asked anew, with a challenge of its own, as servers do it.
+//! COM_CHANGE_USER: a login inside a session. The client is always asked anew, with the challenge of the
+//! greeting: libmariadb answers that one, whatever it is asked, since servers send it again.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use bytes::Bytes;
 
 use super::error::LoginError;
 use super::exchange::{Applicant, Peer, check_database, converse, text, texts};
-use super::gate::{Gate, random};
+use super::gate::Gate;
 use super::stream::Channel;
 use crate::config::User;
 use crate::error::ClientError;
 use crate::executor::{Client, CommandError, Stream};
-use crate::wire::{CapabilityFlags, ChangeUser, ServerAuth, ServerAuthStart, scramble_from};
+use crate::wire::{CapabilityFlags, ChangeUser, SCRAMBLE_BYTES, ServerAuth, ServerAuthStart};
 
 /// Who asks, over what.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ pub(crate) struct Changing<'s> {
     pub(crate) peer: IpAddr,
     pub(crate) capabilities: CapabilityFlags,
     pub(crate) channel: &'s Channel,
+    /// The greeting's.
+    pub(crate) challenge: [u8; SCRAMBLE_BYTES],
 }
 
 /// Finds out whether the client is who it wants to be. `admit` is asked last, as at a login. The caller sends OK or tells the error.
@@ -46,7 +49,7 @@ pub(crate) async fn change_user<S: Stream, T>(
         secret: candidate.secret,
         preferred: candidate.preferred,
         fast: candidate.fast,
-        challenge: scramble_from(random()?),
+        challenge: changing.challenge,
         client_plugin: None,
         response: &[],
         encrypted: changing.channel.encrypted,

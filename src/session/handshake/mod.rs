@@ -23,8 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::config::User;
 use crate::error::{Classify, ClientError};
 use crate::wire::{
-    Algorithm, CapabilityFlags, Greeting, OkPacket, StatusFlags, encode_early_err, encode_err, encode_ok,
-    encode_packet, offered_to_clients, scramble_from,
+    Algorithm, CapabilityFlags, Greeting, OkPacket, SCRAMBLE_BYTES, StatusFlags, encode_early_err,
+    encode_err, encode_ok, encode_packet, offered_to_clients, scramble_from,
 };
 
 use exchange::{Applicant, Link};
@@ -57,6 +57,8 @@ pub(crate) struct LoggedIn<S, T> {
     pub(crate) attributes: Vec<(String, String)>,
     /// What came behind the login: the beginning of the first command.
     pub(crate) received: BytesMut,
+    /// The greeting's, which a change of user uses again.
+    pub(crate) challenge: [u8; SCRAMBLE_BYTES],
     pub(crate) admitted: T,
 }
 
@@ -101,7 +103,7 @@ where
 {
     let rules = gate.rules();
     let greeting = Greeting {
-        version: rules.server_version.clone(),
+        version: rules.greeted_version(),
         thread_id: arrival.session_id,
         scramble: scramble_from(gate::random()?),
         capabilities: offered_to_clients(rules.offer()),
@@ -124,6 +126,7 @@ where
             collation_id: u16::from(request.collation),
             attributes: applicant.attributes,
             received: link.received,
+            challenge: greeting.scramble,
             admitted,
         }),
         Err(error) => {

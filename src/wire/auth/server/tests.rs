@@ -151,6 +151,27 @@ fn start(secret: Secret, client_plugin: Option<&[u8]>, response: &[u8]) -> (Serv
 }
 
 #[test]
+fn a_client_whose_scramble_is_never_right_is_asked_for_the_password_as_by_a_server() {
+    for secret in [secrets()[0].clone(), secrets()[2].clone()] {
+        for (password, accepted) in [(&b"secret\0"[..], true), (b"Secret\0", false)] {
+            let (mut server, step) = ServerAuth::start(ServerAuthStart {
+                secret: secret.clone(),
+                preferred: Plugin::CachingSha2,
+                fast: Some(fast_digest(b"secret")),
+                challenge: *CHALLENGE,
+                client_plugin: Some(b"caching_sha2_password"),
+                response: &[7; 32],
+                encrypted: true,
+            });
+            assert!(matches!(step, ServerStep::Send(payload) if payload == [MORE, FULL]));
+            let ServerStep::Check(check) = server.receive(password).unwrap() else { panic!("no check") };
+            let ended = server.checked(check.run(|_| None));
+            assert_eq!(matches!(ended, ServerStep::Accept { .. }), accepted);
+        }
+    }
+}
+
+#[test]
 fn a_client_with_an_unknown_plugin_is_asked_to_switch() {
     let [plain, native, _] = secrets();
     for (secret, plugin) in [(plain, "caching_sha2_password"), (native, "mysql_native_password")] {
