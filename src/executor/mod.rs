@@ -17,6 +17,7 @@ mod load;
 mod load_many;
 mod merge;
 pub(crate) mod metrics;
+mod moment;
 mod passthrough;
 mod results;
 

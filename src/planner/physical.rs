@@ -78,8 +78,9 @@ pub(crate) enum Routing {
     /// INSERT … SET, INSERT … SELECT of constants: all rows carry this key.
     Insert { scheme: SchemeId, column: String, key_type: ColumnType, key: KeyExpression, generated: bool },
     /// INSERT … VALUES into a reference table: the same statement on every shard, if its rows mean the same everywhere.
-    /// `generated` is the place of an AUTO_INCREMENT column, which must be given.
-    Copies { generated: Option<usize>, arity: usize },
+    /// `generated`: where the AUTO_INCREMENT column has its value, which must be given. `given`: places of values that must
+    /// not be DEFAULT.
+    Copies { generated: Option<Numbered>, given: Vec<usize>, arity: usize },
     /// LOAD DATA LOCAL: each line of the client's file by its key.
     Lines(Box<FileLines>),
     /// The same statement on every shard (reference writes, DDL of sharded tables).
@@ -105,6 +106,15 @@ pub(crate) struct FileLines {
     pub(crate) lines_skipped: u64,
     /// Of the file; `None` is the database's.
     pub(crate) charset: Option<String>,
+}
+
+/// Where a row has the value of its AUTO_INCREMENT column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Numbered {
+    /// The place in each row of VALUES.
+    Value(usize),
+    /// INSERT … SET
+    Assigned(KeyExpression),
 }
 
 /// Tables of one scheme whose keys are equal in every row that matters, and which keys these can be.

@@ -47,7 +47,9 @@ impl<'a> Resolver<'a> {
                 };
                 rows::split(self, space, &shape)
             }
-            Routing::Copies { generated, arity } => rows::copies(self, *generated, *arity),
+            Routing::Copies { generated, given, arity } => {
+                rows::copies(self, generated.as_ref(), given, *arity)
+            }
             Routing::Lines(file) => {
                 let shards = self.topology.scheme(file.scheme).shards;
                 let each = shards.iter().map(|shard| Target { shard, text: None, parameters: Vec::new() });

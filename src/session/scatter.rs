@@ -1,5 +1,7 @@
 //! Runs a routed statement on several shards: what it must not meet there, and what becomes of the connections.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
@@ -196,6 +198,9 @@ impl<S: Stream> Session<S> {
     ) -> Result<Option<OkPacket>, Failure> {
         let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        // The clock, unless the session has set its own.
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moment = self.variables.state().value("timestamp").is_none().then(now);
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
@@ -223,7 +228,7 @@ impl<S: Stream> Session<S> {
                     (_, Routing::Rows { .. }) => Tally::Inserts,
                     _ => Tally::Sum,
                 };
-                let written = write_everywhere(participants, tally, &interrupt).await;
+                let written = write_everywhere(participants, tally, moment, &interrupt).await;
                 self.shared.executor_metrics.multi_shard_write(match &written {
                     Ok(_) => MultiShardOutcome::Committed,
                     Err(Failure::Refused(_)) => MultiShardOutcome::Partial,
@@ -233,7 +238,8 @@ impl<S: Stream> Session<S> {
             }
             Verb::Definition => {
                 self.account.route = RouteLabel::Everywhere;
-                watched(&mut self.client, &interrupt, define_everywhere(participants)).await.map(Some)
+                let defined = define_everywhere(participants, moment);
+                watched(&mut self.client, &interrupt, defined).await.map(Some)
             }
         }
     }

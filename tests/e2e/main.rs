@@ -19,6 +19,7 @@ mod conformance;
 mod demo;
 mod drivers;
 mod encodings;
+mod exact;
 mod greeting;
 mod hostile;
 mod load;
