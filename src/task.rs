@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,8 @@ pub(crate) struct Scope {
     tracker: TaskTracker,
     /// `None`: the runtime of whoever spawns.
     runtime: Option<Handle>,
+    /// The first lasting task that ended before its scope; shared with the children.
+    lost: watch::Sender<Option<&'static str>>,
 }
 
 impl Scope {
@@ -30,8 +33,12 @@ impl Scope {
     }
 
     pub(crate) fn child(&self) -> Scope {
-        let (token, runtime) = (self.token.child_token(), self.runtime.clone());
-        Scope { token, tracker: TaskTracker::new(), runtime }
+        Scope {
+            token: self.token.child_token(),
+            tracker: TaskTracker::new(),
+            runtime: self.runtime.clone(),
+            lost: self.lost.clone(),
+        }
     }
 
     /// Cancelled when the scope is told to stop.
@@ -57,6 +64,32 @@ impl Scope {
         }
     }
 
+    /// Starts a task without which the process is of no use: it ends with the scope. When it ends otherwise, by a panic,
+    /// [`Scope::lost`] says so.
+    pub(crate) fn spawn_lasting<F>(&self, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let lasting = Lasting { name, token: self.token.clone(), lost: self.lost.clone() };
+        // The scope waits for its tasks.
+        drop(self.spawn(name, async move {
+            let _told_when_dropped = lasting;
+            future.await;
+        }));
+    }
+
+    /// Waits for a lasting task of this scope or its children to end before its time; its name.
+    pub(crate) async fn lost(&self) -> &'static str {
+        let mut lost = self.lost.subscribe();
+        loop {
+            if let Some(name) = *lost.borrow_and_update() {
+                return name;
+            }
+            // The sender is ours.
+            drop(lost.changed().await);
+        }
+    }
+
     /// How many tasks run.
     pub(crate) fn len(&self) -> usize {
         self.tracker.len()
@@ -75,6 +108,21 @@ impl Scope {
     }
 }
 
+struct Lasting {
+    name: &'static str,
+    token: CancellationToken,
+    lost: watch::Sender<Option<&'static str>>,
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        if !self.token.is_cancelled() {
+            tracing::error!(task = self.name, "a task that must not end has ended");
+            self.lost.send_replace(Some(self.name));
+        }
+    }
+}
+
 struct PanicLog {
     name: &'static str,
 }
@@ -84,5 +132,27 @@ impl Drop for PanicLog {
         if std::thread::panicking() {
             tracing::error!(task = self.name, "task panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_lasting_task_that_ends_is_told_and_one_that_is_stopped_is_not() {
+        let scope = Scope::new();
+        let stop = scope.token().clone();
+        scope.spawn_lasting("good", async move { stop.cancelled().await });
+        scope.child().spawn_lasting("bad", async { panic!("a fault of the proxy") });
+        assert_eq!(tokio::time::timeout(PATIENCE, scope.lost()).await, Ok("bad"));
+
+        let scope = Scope::new();
+        let stop = scope.token().clone();
+        scope.spawn_lasting("good", async move { stop.cancelled().await });
+        assert!(scope.stop(PATIENCE).await);
+        assert_eq!(*scope.lost.borrow(), None);
     }
 }

@@ -32,23 +32,36 @@ fuzz_target!(|input: (bool, u8, Vec<u8>)| {
 
     // A response fed whole, and in pieces.
     let mut whole = Boundary::query(deprecate_eof);
-    let of_whole = whole.advance(&bytes);
-    let mut pieces = Boundary::query(deprecate_eof);
-    let (mut start, mut end) = (0, 0);
-    let of_pieces = loop {
-        end = (end + cut).min(bytes.len());
-        match pieces.advance(&bytes[start..end]) {
+    let mut used = 0;
+    let of_whole = loop {
+        match whole.advance(&bytes[used..]) {
             Ok(progress) => {
-                assert!(progress.used <= end - start);
-                start += progress.used;
-                if progress.ended || end == bytes.len() {
-                    break Ok((start, progress.ended));
+                used += progress.used;
+                if progress.ended || progress.state_at.is_none() {
+                    break Ok((used, progress.ended));
                 }
             }
             Err(error) => break Err(error),
         }
     };
-    assert_eq!(of_whole.map(|progress| (progress.used, progress.ended)), of_pieces);
+    let mut pieces = Boundary::query(deprecate_eof);
+    let (mut start, mut end) = (0, 0);
+    let of_pieces = loop {
+        match pieces.advance(&bytes[start..end]) {
+            Ok(progress) => {
+                assert!(progress.used <= end - start);
+                start += progress.used;
+                if progress.ended || (end == bytes.len() && progress.state_at.is_none()) {
+                    break Ok((start, progress.ended));
+                }
+                if progress.state_at.is_none() {
+                    end = (end + cut).min(bytes.len());
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    assert_eq!(of_whole, of_pieces);
     if of_pieces.is_ok() {
         assert_eq!(whole.outcome(), pieces.outcome());
     }

@@ -293,7 +293,7 @@ async fn sessions_are_shown_with_pins_and_can_be_killed() {
         activity.statement = Some(("SELECT GET_LOCK(?, ?)".to_owned(), Instant::now()));
     });
     let shown = lines(&operator, "SHOW SESSIONS").await;
-    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|0|NULL|north: named_lock|"), "{shown:?}");
+    assert!(shown[0].starts_with("1|shop|10.0.0.1:5000|NULL|NULL|0|NULL|north: named_lock|"), "{shown:?}");
     assert!(shown[0].ends_with("|SELECT GET_LOCK(?, ?)"), "{shown:?}");
     let pins = lines(&operator, "SHOW PINS").await;
     assert!(pins[0].starts_with("1|shop|north|named_lock|SELECT GET_LOCK(?, ?)|"), "{pins:?}");

@@ -13,9 +13,14 @@ pub(super) async fn weights(mut orders: mpsc::Receiver<WeightOrder>, control: Ar
     while let Some(order) = next(&mut orders, &scope).await {
         let control = Arc::clone(&control);
         drop(scope.spawn("weights", async move {
-            let learned = control.weights().learn(&order.collation, &order.charset, &order.texts).await;
-            // A session that has gone does not want its answer.
-            drop(order.reply.send(learned.map_err(|error| error.to_string())));
+            let mut reply = order.reply;
+            tokio::select! {
+                learned = control.weights().learn(&order.collation, &order.charset, &order.texts) => {
+                    drop(reply.send(learned.map_err(|error| error.to_string())));
+                }
+                // A session that has gone does not want its answer.
+                () = reply.closed() => {}
+            }
         }));
     }
 }

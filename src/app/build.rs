@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{self, Follower};
+use super::reload::Reloading;
 use super::run::AppError;
 use super::{bridge, sources};
 use crate::admin::{self, Operator};
@@ -31,6 +32,8 @@ use crate::topology::TopologyHandle;
 
 /// Orders that may wait; sessions wait behind them.
 const ORDERS_MAX: usize = 64;
+/// How much longer than one answer of a probe the start waits for the first probes.
+const PROBE_GRACE: Duration = Duration::from_millis(500);
 /// How long parts without clients get to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -45,8 +48,7 @@ pub(super) struct Addresses {
 pub(super) struct Parts {
     pub(super) addresses: Addresses,
     pub(super) topology: TopologyHandle,
-    control: Arc<Control>,
-    reloads: ReloadMetrics,
+    reloading: Reloading,
     pools: Arc<PoolSet>,
     shared: Arc<Shared>,
     accepting: CancellationToken,
@@ -74,8 +76,9 @@ pub(super) async fn build(
     let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
 
     let control = Arc::new(Control::start(&root, loaded, config));
-    if tokio::time::timeout(settings.control.probe_timeout, control.until_ready()).await.is_err() {
-        tracing::warn!("no server told its tables yet; serving all the same");
+    let known = async { tokio::join!(control.until_ready(), control.until_probed()) };
+    if tokio::time::timeout(settings.control.probe_timeout + PROBE_GRACE, known).await.is_err() {
+        tracing::warn!("not every shard told its tables and its version yet; serving all the same");
     }
     let pools = PoolSet::new(settings.pool.clone(), data.child(), &metrics);
     pools.follow(&control.topology().load());
@@ -98,23 +101,25 @@ pub(super) async fn build(
         draining: CancellationToken::new(),
         scope: data.child(),
     });
+    let (applied_out, applied) = watch::channel(control.settings().borrow().clone());
+    let reloading = Reloading::new(Arc::clone(&control), applied, ReloadMetrics::register(&metrics));
     let follower = Follower {
         control: Arc::clone(&control),
         pools: Arc::clone(&pools),
         shared: Arc::clone(&shared),
         fleet: fleet_out,
+        applied: applied_out,
         logs,
         certificate,
     };
-    drop(root.spawn("follower", follower.run(root.token().clone())));
-    drop(root.spawn("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child())));
-    drop(root.spawn("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child())));
+    root.spawn_lasting("follower", follower.run(root.token().clone()));
+    root.spawn_lasting("weight orders", bridge::weights(taken.weights, Arc::clone(&control), root.child()));
+    root.spawn_lasting("schema orders", bridge::schema(taken.schema, Arc::clone(&control), root.child()));
 
-    let reloads = ReloadMetrics::register(&metrics);
-    let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloads.clone()));
-    drop(root.spawn("orders", admin::operate(taken.operator, operator.clone(), root.child())));
+    let operator = Operator::new(sources::of_admin(&control, &pools, &shared, reloading.clone()));
+    root.spawn_lasting("orders", admin::operate(taken.operator, operator.clone(), root.child()));
     if let Some(listener) = listening.admin {
-        drop(root.spawn("admin", admin::serve(listener, operator, root.child())));
+        root.spawn_lasting("admin", admin::serve(listener, operator, root.child()));
     }
     let sources = sources::of_http(&control, &pools, &shared, metrics.clone(), started);
     http::register_fleet(&sources);
@@ -125,20 +130,33 @@ pub(super) async fn build(
         plans: plans.plans.len() as u64,
     });
     if let Some(listener) = listening.http {
-        drop(root.spawn("http", http::serve(listener, sources, root.child())));
+        root.spawn_lasting("http", http::serve(listener, sources, root.child()));
     }
     let clients = Scope::new();
     let accepting = CancellationToken::new();
     let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
-    drop(data.spawn("accept", serving));
+    let stop = data.token().clone();
+    data.spawn_lasting("accept", async move {
+        // Ends before the scope when the proxy drains.
+        serving.await;
+        stop.cancelled().await;
+    });
     let topology = control.topology();
-    Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, data, root })
+    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, clients, data, root })
 }
 
 impl Parts {
     pub(super) async fn reload(&self) {
         // The control plane has logged the difference or the faults.
-        drop(sources::reload(&self.control, &self.reloads).await);
+        drop(self.reloading.reload().await);
+    }
+
+    /// Waits for a task to end without which the proxy is of no use; its name.
+    pub(super) async fn lost(&self) -> &'static str {
+        tokio::select! {
+            task = self.root.lost() => task,
+            task = self.data.lost() => task,
+        }
     }
 
     /// As of the last reload.

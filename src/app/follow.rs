@@ -20,6 +20,8 @@ pub(super) struct Follower {
     pub(super) pools: Arc<PoolSet>,
     pub(super) shared: Arc<Shared>,
     pub(super) fleet: watch::Sender<Fleet>,
+    /// Told when the parts have taken them.
+    pub(super) applied: watch::Sender<Arc<Settings>>,
     pub(super) logs: LogControl,
     pub(super) certificate: Option<Arc<rustls::ServerConfig>>,
 }
@@ -34,6 +36,7 @@ impl Follower {
                 changed = settings.changed() => {
                     let now = Arc::clone(&settings.borrow_and_update());
                     self.settings_changed(&now);
+                    self.applied.send_replace(now);
                     changed
                 }
                 changed = epochs.changed() => {

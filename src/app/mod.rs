@@ -3,6 +3,7 @@
 mod bridge;
 mod build;
 mod follow;
+mod reload;
 mod run;
 mod signal;
 mod sources;

@@ -21,6 +21,8 @@ pub(crate) enum AppError {
     Signals(#[source] std::io::Error),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("the task {task:?} ended, which must not end")]
+    TaskLost { task: &'static str },
 }
 
 /// Runs until a signal ends it, operators and the control plane on a runtime of their own. When it listens, one line on
@@ -33,6 +35,20 @@ pub(crate) async fn run(
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
     let parts = build(config, loaded, operations).await?;
     announce(&parts);
+    let ended = tokio::select! {
+        () = until_ended(&parts, &mut signals) => Ok(()),
+        task = parts.lost() => Err(AppError::TaskLost { task }),
+    };
+    if ended.is_err() {
+        // What is served already may finish.
+        drain(&parts, &mut signals).await;
+    }
+    parts.stop().await;
+    ended
+}
+
+/// Serves until a signal says to end, and ends in the manner that it says.
+async fn until_ended(parts: &Parts, signals: &mut Signals) {
     let mut event = signals.next().await;
     while event == Event::Reload {
         event = tokio::select! {
@@ -42,10 +58,8 @@ pub(crate) async fn run(
         };
     }
     if event == Event::Drain {
-        drain(&parts, &mut signals).await;
+        drain(parts, signals).await;
     }
-    parts.stop().await;
-    Ok(())
 }
 
 async fn drain(parts: &Parts, signals: &mut Signals) {

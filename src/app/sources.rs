@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::reload::Reloading;
 use crate::backend::PoolSet;
 use crate::control::Control;
-use crate::error::ClientError;
-use crate::http::ReloadMetrics;
 use crate::router::{SessionView, WeightCache, facts};
 use crate::session::Shared;
 use crate::telemetry::MetricRegistry;
@@ -16,9 +15,9 @@ pub(super) fn of_admin(
     control: &Arc<Control>,
     pools: &Arc<PoolSet>,
     shared: &Arc<Shared>,
-    reloads: ReloadMetrics,
+    reloading: Reloading,
 ) -> admin::Sources {
-    let (of_servers, of_map, reloading) = (Arc::clone(control), Arc::clone(control), Arc::clone(control));
+    let (of_servers, of_map) = (Arc::clone(control), Arc::clone(control));
     let (of_pools, explaining) = (Arc::clone(pools), Arc::clone(shared));
     admin::Sources {
         topology: control.topology(),
@@ -28,25 +27,10 @@ pub(super) fn of_admin(
         servers: Arc::new(move || of_servers.servers()),
         map: Arc::new(move || of_map.map()),
         reload: Arc::new(move || {
-            let (control, reloads) = (Arc::clone(&reloading), reloads.clone());
-            Box::pin(async move { reload(&control, &reloads).await })
+            let reloading = reloading.clone();
+            Box::pin(async move { reloading.reload().await })
         }),
         explain: Arc::new(move |statement, database| explain(&explaining, statement, database)),
-    }
-}
-
-/// Reloads, counts how it ended, and says what changed or what is wrong.
-pub(super) async fn reload(control: &Control, reloads: &ReloadMetrics) -> Result<String, ClientError> {
-    match control.reload().await {
-        Ok(differences) => {
-            reloads.applied();
-            Ok(if differences.is_empty() { "nothing changed".to_owned() } else { differences.join("; ") })
-        }
-        Err(faults) => {
-            reloads.refused();
-            let faults: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
-            Err(ClientError::new("SW1504", faults.join("; ")))
-        }
     }
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct Flavor {
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS, DEPRECATE_EOF and MULTI_RESULTS by
-/// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
+/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS, SESSION_TRACK where the server has it; FOUND_ROWS, DEPRECATE_EOF and
+/// MULTI_RESULTS by [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) state: SessionState,
     /// What is prepared on it.
     pub(crate) handles: Handles,
+    /// The server said that a client's statement changed the session's state. Nobody can name how: only a reset undoes it.
+    pub(crate) noticed: bool,
 }
 
 /// A session of a server. The number means nothing to the other servers that the same name may lead to: a reader endpoint
@@ -106,6 +108,7 @@ impl Connection {
             received,
             state: SessionState::default(),
             handles,
+            noticed: false,
         }
     }
 
@@ -196,6 +199,7 @@ impl Connection {
         self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await.map(drop)?;
         self.state = self.state.after_reset();
         self.handles.forget();
+        self.noticed = false;
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Reads `shardway.toml` into [`Settings`], collecting faults. Every default is here and in `config/shardway.toml`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
@@ -140,9 +141,26 @@ fn read_tls(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ClientTls> {
         let message = format!("cannot read the private key {}: {cause}", key.value.display());
         reader.fault(&key.span, message, "name a readable PEM file with the private key");
     }
+    if let (Some(certificate), Some(key)) = (&certificate, &key) {
+        check_pair(&reader, &certificate.value, key);
+    }
     let client_certificates = read_client_certificates(&reader, around);
     reader.finish();
     Some(ClientTls { certificate: certificate?.value, key: key?.value, required, client_certificates })
+}
+
+/// Whether the key is that of the certificate: a reload between the renewal of the one and of the other must not be applied.
+fn check_pair(reader: &Reader<'_>, certificate: &Path, key: &At<PathBuf>) {
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    // What cannot be read was told already.
+    let (Ok(chain), Ok(private)) = (chain, PrivateKeyDer::from_pem_file(&key.value)) else { return };
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if let Some(cause) = CertifiedKey::from_der(chain, private, &provider).err() {
+        let (key_path, certificate) = (key.value.display(), certificate.display());
+        let message =
+            format!("the key {key_path} and the certificate {certificate} cannot be used together: {cause}");
+        reader.fault(&key.span, message, "name the private key that the certificate was made for");
+    }
 }
 
 fn check_certificates(reader: &Reader<'_>, file: &At<PathBuf>, help: &str) {

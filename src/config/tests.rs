@@ -325,3 +325,21 @@ proptest::proptest! {
         proptest::prop_assert_eq!(parse_points(&print_points(first, last)), Some((first, last)));
     }
 }
+
+#[test]
+fn a_key_of_another_certificate_is_a_fault() {
+    let make = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (make(), make());
+    let settings = format!("{SETTINGS}[tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\n");
+    let load = |key: String| {
+        load_files(&[
+            ("s.toml", &settings),
+            ("shard-map.toml", MAP),
+            ("cert.pem", &one.cert.pem()),
+            ("key.pem", &key),
+        ])
+    };
+    assert!(load(one.signing_key.serialize_pem()).is_ok());
+    let faults = load(other.signing_key.serialize_pem()).unwrap_err();
+    assert!(faults[0].starts_with("s.toml:10:7: the key key.pem and the certificate cert.pem"), "{faults:?}");
+}

@@ -1,6 +1,6 @@
 //! What other parts see of the control plane.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -50,7 +50,8 @@ impl Control {
         let (epochs_out, epochs) = watch::channel(handle.load().epoch);
         let (loaded_at_out, loaded_at) = watch::channel(SystemTime::now());
         let collations = Arc::new(Collations::default());
-        let weights = Weights::new(handle.clone(), settings.clone(), Arc::clone(&collations));
+        let weights =
+            Weights::new(handle.clone(), settings.clone(), servers.clone(), Arc::clone(&collations));
         let keeper = Keeper {
             file: settings_file.clone(),
             loaded,
@@ -61,10 +62,9 @@ impl Control {
             told: Vec::new(),
         };
         let token = || scope.token().clone();
-        // The scope waits for its tasks; nobody else does.
-        drop(scope.spawn("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out)));
-        drop(scope.spawn("keeper", keeper.run(token(), orders_in)));
-        drop(scope.spawn("health", health::run(token(), handle.clone(), settings.clone(), servers_out)));
+        scope.spawn_lasting("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out));
+        scope.spawn_lasting("keeper", keeper.run(token(), orders_in));
+        scope.spawn_lasting("health", health::run(token(), handle.clone(), settings.clone(), servers_out));
         Control {
             topology: handle,
             settings,
@@ -92,7 +92,7 @@ impl Control {
         self.epochs.clone()
     }
 
-    /// Notifies of every round of probes that found something new.
+    /// Notifies of every round of probes, and within it of what is new.
     pub(crate) fn probes(&self) -> watch::Receiver<Arc<[ServerStatus]>> {
         self.servers.clone()
     }
@@ -181,6 +181,18 @@ impl Control {
     /// Whether the first reading of the schema was tried, successfully or not.
     pub(crate) fn ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    /// Waits until every primary of the map was probed, whether it answered or not: until then nobody knows how the fleet
+    /// reads statements. Cancel safe.
+    pub(crate) async fn until_probed(&self) {
+        let mut servers = self.servers.clone();
+        let probed = |seen: &Arc<[ServerStatus]>| {
+            let seen: HashSet<&ServerName> = seen.iter().map(|status| &status.server).collect();
+            self.topology.load().shards.iter().all(|shard| seen.contains(&shard.primary.name))
+        };
+        // An error means that the proxy stops.
+        drop(servers.wait_for(probed).await);
     }
 
     /// Waits for [`Control::ready`]. Cancel safe.

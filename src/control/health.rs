@@ -1,5 +1,6 @@
 //! Probes of all servers at a fixed pace. A probe is a connection of its own, dropped on any error.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use super::client::Client;
 use super::error::ControlError;
 use super::status::ServerStatus;
 use crate::config::{ControlSettings, Settings};
-use crate::topology::{Role, Server, ShardName, TopologyHandle};
+use crate::topology::{Role, Server, ServerName, ShardName, TopologyHandle};
 
 /// Probes under way at once.
 const PROBES_AT_ONCE: usize = 64;
@@ -48,41 +49,63 @@ pub(super) async fn run(
     }
 }
 
+/// One round. What is news is told at once: a server that does not answer must not hold back what the others say.
 async fn probe_all(
     topology: &TopologyHandle,
     settings: &ControlSettings,
     status: &watch::Sender<Arc<[ServerStatus]>>,
 ) {
     let snapshot = topology.load();
-    let servers: Vec<(ShardName, Role, Server)> = snapshot
+    let servers: Vec<(&ShardName, Role, &Server)> = snapshot
         .shards
         .iter()
-        .flat_map(|shard| shard.servers().map(|(role, server)| (shard.name.clone(), role, server.clone())))
+        .flat_map(|shard| shard.servers().map(|(role, server)| (&shard.name, role, server)))
         .collect();
-    let before = Arc::clone(&status.borrow());
-    let mut now: Vec<ServerStatus> = Vec::with_capacity(servers.len());
-    for part in servers.chunks(PROBES_AT_ONCE) {
-        let mut running = JoinSet::new();
-        for (shard, role, server) in part.iter().cloned() {
-            let settings = settings.clone();
-            running.spawn(async move {
-                let seen = probe(&server, role, &settings).await;
-                (shard, role, server, seen)
-            });
+    let last = Arc::clone(&status.borrow());
+    let last: HashMap<&ServerName, &ServerStatus> =
+        last.iter().map(|status| (&status.server, status)).collect();
+    let before: Vec<Option<&ServerStatus>> =
+        servers.iter().map(|(_, _, server)| last.get(&server.name).copied()).collect();
+    // In the order of the map; until a server has answered, what the round before saw of it.
+    let mut now: Vec<Option<ServerStatus>> = before.iter().map(|before| before.cloned()).collect();
+    let publish = |now: &[Option<ServerStatus>]| {
+        status.send_replace(now.iter().flatten().cloned().collect());
+    };
+    let mut order: Vec<usize> = (0..servers.len()).collect();
+    order.sort_by_key(|&index| servers[index].1 != Role::Primary);
+    let mut waiting = order.into_iter();
+    let mut running = JoinSet::new();
+    let mut news = false;
+    loop {
+        while running.len() < PROBES_AT_ONCE
+            && let Some(index) = waiting.next()
+        {
+            let ((_, role, server), settings) = (servers[index], settings.clone());
+            let server = server.clone();
+            running.spawn(async move { (index, probe(&server, role, &settings).await) });
         }
-        while let Some(finished) = running.join_next().await {
-            match finished {
-                Ok((shard, role, server, seen)) => {
-                    let earlier = before.iter().find(|earlier| earlier.server == server.name);
-                    now.push(merge(shard, role, &server, seen, earlier));
+        // Those that came together are told together.
+        let finished = match running.try_join_next() {
+            Some(finished) => finished,
+            None => {
+                if std::mem::take(&mut news) {
+                    publish(&now);
                 }
-                Err(error) => tracing::error!(%error, "a probe ended early"),
+                let Some(finished) = running.join_next().await else { break };
+                finished
             }
+        };
+        match finished {
+            Ok((index, seen)) => {
+                let ((shard, role, server), earlier) = (servers[index], before[index]);
+                let merged = merge(shard.clone(), role, server, seen, earlier);
+                news |= now[index].as_ref().is_none_or(|known| known.differs_in_kind(&merged));
+                now[index] = Some(merged);
+            }
+            Err(error) => tracing::error!(%error, "a probe ended early"),
         }
     }
-    // In the order of the map.
-    now.sort_by_key(|status| servers.iter().position(|(_, _, server)| server.name == status.server));
-    status.send_replace(now.into());
+    publish(&now);
 }
 
 /// The new status of a server, told in the log when it differs from the earlier one.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::collation::Collations;
 use super::publisher::Fact;
 use super::{reload, schema};
-use crate::config::{Faults, Loaded, Settings, difference};
+use crate::config::{Fault, Faults, Loaded, Settings, difference};
 use crate::topology::{Columns, Topology};
 
 /// How soon a schema that could not be read in full is read again.
@@ -119,9 +119,9 @@ impl Keeper {
             self.told = notes;
         }
         self.columns = reading.columns.clone();
-        self.publish(|published| Fact::Schema { columns: reading.columns, published }).await;
+        let published = self.publish(|published| Fact::Schema { columns: reading.columns, published }).await;
         self.outlets.ready.send_replace(true);
-        reading.failures.is_empty()
+        published && reading.failures.is_empty()
     }
 
     async fn reload(&mut self) -> Result<Vec<String>, Faults> {
@@ -138,10 +138,8 @@ impl Keeper {
             tracing::info!("reloaded: nothing changed");
         }
         let map_changed = loaded.map != self.loaded.map;
-        // With TLS they are told again in any case: a renewed certificate has the same name.
-        if loaded.settings != self.loaded.settings || loaded.settings.tls.is_some() {
-            self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
-        }
+        // Sent unchanged, too: the files that they name, certificates and CA bundles, may hold something else now.
+        self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
         if map_changed {
             self.base = Topology::build(&loaded.map);
             // A table that is new to the map must not fail between this and the next reading.
@@ -151,7 +149,10 @@ impl Keeper {
                     schema::read(&self.base, &self.columns, settings, &self.collations).await.columns;
             }
             let (base, columns) = (Box::new(self.base.clone()), self.columns.clone());
-            self.publish(|published| Fact::Map { base, columns, published }).await;
+            if !self.publish(|published| Fact::Map { base, columns, published }).await {
+                let fault = "nothing publishes the map any more: the proxy is stopping";
+                return Err(Faults(vec![Fault::of_file(&self.file, fault)]));
+            }
         }
         self.loaded = loaded;
         self.outlets.loaded_at.send_replace(SystemTime::now());
@@ -174,11 +175,9 @@ impl Keeper {
         described && weighed
     }
 
-    async fn publish(&self, fact: impl FnOnce(oneshot::Sender<()>) -> Fact) {
+    /// False when the publisher has ended, and everything with it.
+    async fn publish(&self, fact: impl FnOnce(oneshot::Sender<()>) -> Fact) -> bool {
         let (published, done) = oneshot::channel();
-        if self.outlets.facts.send(fact(published)).await.is_ok() {
-            // An error means that the publisher stops, and everything with it.
-            drop(done.await);
-        }
+        self.outlets.facts.send(fact(published)).await.is_ok() && done.await.is_ok()
     }
 }

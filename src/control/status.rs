@@ -23,6 +23,16 @@ pub(crate) struct ServerStatus {
     pub(crate) since: Option<Instant>,
 }
 
+impl ServerStatus {
+    /// But for lag and the text of errors, which change all the time.
+    pub(super) fn differs_in_kind(&self, other: &ServerStatus) -> bool {
+        let kind = |status: &ServerStatus| {
+            (status.role, status.reachable, status.version.clone(), status.sql_mode.clone())
+        };
+        self.shard != other.shard || kind(self) != kind(other)
+    }
+}
+
 /// The map that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MapStatus {

@@ -2,12 +2,15 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
 use crate::config;
 use crate::task::Scope;
-use crate::topology::Epoch;
+use crate::topology::{Columns, Epoch, Topology};
 
 /// A port of this machine on which nobody listens.
 fn dead_port() -> u16 {
@@ -52,8 +55,11 @@ async fn a_reload_takes_the_files_as_a_whole_or_changes_nothing() {
     write(folder.path(), 1, "t = 'reference'");
     let scope = Scope::new();
     let control = started(folder.path(), &scope).await;
+    let mut settings = control.settings();
+    settings.borrow_and_update();
     assert_eq!(control.reload().await, Ok(vec![]));
     assert_eq!(control.map().epoch, Epoch(1), "nothing changed, nothing is published");
+    assert!(settings.has_changed().unwrap(), "a CA bundle may have been replaced in place");
 
     write(folder.path(), 2, "t = 'reference', u = 'referenze'");
     assert_eq!(control.reload().await.unwrap_err().0.len(), 1);
@@ -64,5 +70,38 @@ async fn a_reload_takes_the_files_as_a_whole_or_changes_nothing() {
     assert!(lines.contains(&"table shop.u added".to_owned()), "{lines:?}");
     assert_eq!((control.map().version.0, control.map().epoch), (2, Epoch(2)));
     assert!(control.topology().load().databases[0].tables.contains_key("u"));
+    scope.stop(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn a_reload_that_nobody_publishes_does_not_report_success() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 1, "t = 'reference'");
+    let file = folder.path().join("shardway.toml");
+    let loaded = config::load(&file).unwrap();
+    let (facts, publisher) = mpsc::channel(1);
+    drop(publisher);
+    let keeper = keeper::Keeper {
+        file,
+        base: Topology::build(&loaded.map),
+        columns: Columns::default(),
+        collations: Arc::default(),
+        outlets: keeper::Outlets {
+            facts,
+            settings: watch::Sender::new(Arc::new(loaded.settings.clone())),
+            ready: watch::Sender::new(false),
+            loaded_at: watch::Sender::new(SystemTime::now()),
+        },
+        told: Vec::new(),
+        loaded,
+    };
+    let (orders, orders_in) = mpsc::channel(1);
+    let scope = Scope::new();
+    drop(scope.spawn("keeper", keeper.run(scope.token().clone(), orders_in)));
+    write(folder.path(), 2, "t = 'reference'");
+    let (reply, outcome) = oneshot::channel();
+    orders.send(keeper::Order::Reload(reply)).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_secs(30), outcome).await.unwrap().unwrap();
+    assert!(outcome.unwrap_err().to_string().contains("nothing publishes the map"));
     scope.stop(Duration::from_secs(30)).await;
 }

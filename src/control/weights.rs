@@ -1,6 +1,8 @@
 //! Weights of texts for sessions: what a server says, kept in a bounded cache.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
@@ -8,8 +10,9 @@ use tokio::sync::watch;
 use super::client::Client;
 use super::collation::{self, Collations};
 use super::error::ControlError;
+use super::status::ServerStatus;
 use crate::config::Settings;
-use crate::topology::{Collation, ColumnType, Server, TopologyHandle};
+use crate::topology::{Collation, ColumnType, Server, ServerName, Topology, TopologyHandle};
 
 /// Texts whose weights are remembered.
 const CACHED_MAX: usize = 65_536;
@@ -17,6 +20,8 @@ const CACHED_MAX: usize = 65_536;
 const TEXTS_AT_ONCE: usize = 256;
 /// Questions to servers under way at once.
 const QUESTIONS_MAX: usize = 8;
+/// How long a statement waits for weights, in probe timeouts: a server that does not answer, and one that does.
+const PATIENCE_PROBES: u32 = 3;
 
 /// Collation name, character set of the text, text.
 type CacheKey = (String, String, Vec<u8>);
@@ -26,24 +31,48 @@ type CacheKey = (String, String, Vec<u8>);
 pub(crate) struct Weights {
     topology: TopologyHandle,
     settings: watch::Receiver<Arc<Settings>>,
+    servers: watch::Receiver<Arc<[ServerStatus]>>,
     collations: Arc<Collations>,
     cache: Arc<Cache<CacheKey, Arc<Vec<u8>>>>,
     questions: Arc<tokio::sync::Semaphore>,
+    /// Rises with each question, so that every server gets its share of them.
+    asked: Arc<AtomicUsize>,
 }
 
 impl Weights {
     pub(super) fn new(
         topology: TopologyHandle,
         settings: watch::Receiver<Arc<Settings>>,
+        servers: watch::Receiver<Arc<[ServerStatus]>>,
         collations: Arc<Collations>,
     ) -> Weights {
-        let questions = Arc::new(tokio::sync::Semaphore::new(QUESTIONS_MAX));
-        Weights { topology, settings, collations, cache: Arc::new(Cache::new(CACHED_MAX)), questions }
+        Weights {
+            topology,
+            settings,
+            servers,
+            collations,
+            cache: Arc::new(Cache::new(CACHED_MAX)),
+            questions: Arc::new(tokio::sync::Semaphore::new(QUESTIONS_MAX)),
+            asked: Arc::default(),
+        }
     }
 
     /// The weights of `texts`, written in `charset`, under `collation`, in the same order, as they stand in keys (without
-    /// padding). Takes at most the probe timeout for connecting to each server tried and for each question. Cancel safe.
+    /// padding). Takes at most three probe timeouts, waiting for other questions included. Cancel safe.
     pub(crate) async fn learn(
+        &self,
+        collation: &str,
+        charset: &str,
+        texts: &[Vec<u8>],
+    ) -> Result<Vec<Vec<u8>>, ControlError> {
+        let patience = self.settings.borrow().control.probe_timeout * PATIENCE_PROBES;
+        let learned = tokio::time::timeout(patience, self.learn_unbounded(collation, charset, texts)).await;
+        learned.unwrap_or_else(|_| {
+            Err(ControlError::NoServer { last: format!("none answered within {patience:?}") })
+        })
+    }
+
+    async fn learn_unbounded(
         &self,
         collation: &str,
         charset: &str,
@@ -52,7 +81,7 @@ impl Weights {
         let key = |text: &Vec<u8>| (collation.to_owned(), charset.to_owned(), text.clone());
         let missing: Vec<Vec<u8>> =
             texts.iter().filter(|text| self.cache.get(&key(text)).is_none()).cloned().collect();
-        let mut learned = std::collections::HashMap::new();
+        let mut learned = HashMap::new();
         if !missing.is_empty() {
             let _permit = self.questions.acquire().await.map_err(|_| ControlError::Stopping)?;
             for (text, weights) in missing.iter().zip(self.ask(collation, charset, &missing).await?) {
@@ -83,9 +112,7 @@ impl Weights {
         let Some(of) = known else {
             return Err(ControlError::NoServer { last: format!("no table of the map uses {collation}") });
         };
-        let servers: Vec<&Server> =
-            topology.shards.iter().flat_map(|shard| shard.servers().map(|(_, server)| server)).collect();
-        'servers: for server in servers {
+        'servers: for server in self.order(&topology) {
             let mut client = match Client::connect(server, &settings.credential, settings.probe_timeout).await
             {
                 Ok(client) => client,
@@ -101,7 +128,7 @@ impl Weights {
                     Err(error) => {
                         last = error.to_string();
                         // The text is at fault, or the name: another server would say the same.
-                        if matches!(error, ControlError::Query { .. } | ControlError::Name { .. }) {
+                        if error.is_refusal() || matches!(error, ControlError::Name { .. }) {
                             return Err(error);
                         }
                         continue 'servers;
@@ -113,9 +140,23 @@ impl Weights {
         }
         Err(ControlError::NoServer { last })
     }
+
+    /// Those that answered their last probe first, beginning with another one each time.
+    fn order<'a>(&self, topology: &'a Topology) -> Vec<&'a Server> {
+        let seen = Arc::clone(&self.servers.borrow());
+        let reachable: HashSet<&ServerName> =
+            seen.iter().filter(|status| status.reachable).map(|status| &status.server).collect();
+        let mut servers: Vec<&Server> =
+            topology.shards.iter().flat_map(|shard| shard.servers().map(|(_, server)| server)).collect();
+        servers.sort_by_key(|server| !reachable.contains(&server.name));
+        let answering = servers.iter().take_while(|server| reachable.contains(&server.name)).count();
+        let turn = self.asked.fetch_add(1, Ordering::Relaxed);
+        servers[..answering].rotate_left(turn.checked_rem(answering).unwrap_or(0));
+        servers
+    }
 }
 
-fn used_collation(topology: &crate::topology::Topology, name: &str) -> Option<Arc<Collation>> {
+fn used_collation(topology: &Topology, name: &str) -> Option<Arc<Collation>> {
     let tables = topology.databases.iter().flat_map(|database| database.tables.values());
     let mut columns = tables.filter_map(|table| table.columns.as_deref()).flatten();
     columns.find_map(|column| match &column.kind {

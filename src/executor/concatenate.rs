@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::Connection;
 use crate::wire::{
-    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof,
+    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, SESSION_STATE_CHANGED, StatusFlags,
+    encode_eof,
 };
 
 /// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
@@ -209,6 +210,7 @@ pub(super) async fn next_row<S: Stream>(
             let end = end_of(&row, connection.deprecate_eof()).map_err(|_| {
                 Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
             })?;
+            connection.noticed |= end.state_changed;
             participant.progress = Progress::Answered(end.status);
             outcome.status |= end.status.bits();
             outcome.warnings = outcome.warnings.saturating_add(end.warnings);
@@ -237,16 +239,15 @@ pub(super) async fn end<S: Stream>(
 
 /// Status and warnings of EOF or of the OK packet in its place.
 fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
+    if deprecate_eof {
+        return OkPacket::decode(payload);
+    }
     let mut reader = Reader::new(payload, "end of rows");
     reader.u8()?;
-    if deprecate_eof {
-        reader.lenenc_int()?;
-        reader.lenenc_int()?;
-        let status = StatusFlags::from_bits_truncate(reader.u16()?);
-        return Ok(OkPacket { status, warnings: reader.u16()?, ..OkPacket::default() });
-    }
     let warnings = reader.u16()?;
-    Ok(OkPacket { status: StatusFlags::from_bits_truncate(reader.u16()?), warnings, ..OkPacket::default() })
+    let status = StatusFlags::from_bits_truncate(reader.u16()?);
+    let state_changed = status.contains(SESSION_STATE_CHANGED);
+    Ok(OkPacket { status, warnings, state_changed, ..OkPacket::default() })
 }
 
 /// A client that does not read must not outlive KILL and the end of draining.

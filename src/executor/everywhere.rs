@@ -95,7 +95,10 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
         let connection = &mut *participant.connection;
         answer(connection).await?;
         match answer(connection).await? {
-            Answer::Ok(ok) => answers.push(ok),
+            Answer::Ok(ok) => {
+                connection.noticed |= ok.state_changed;
+                answers.push(ok);
+            }
             Answer::Error(packet) => {
                 refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
             }

@@ -9,7 +9,9 @@ use super::client::Client;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection};
-use crate::wire::{Boundary, BoundaryError, Chaining, HEADER_BYTES, Outcome, Progress};
+use crate::wire::{
+    Boundary, BoundaryError, Chaining, HEADER_BYTES, Malformed, Outcome, Progress, without_session_state,
+};
 
 /// Forwards the response to one command that was sent on `connection`; `boundary` knows the form of such responses. Bytes are
 /// forwarded as they arrive, so memory is one read buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
@@ -20,6 +22,7 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
     mut boundary: Boundary,
 ) -> Result<Outcome, Failure> {
     let mut chaining = None;
+    let mut state_changed = false;
     let mut more_needed = connection.received.len() < HEADER_BYTES;
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {
@@ -33,18 +36,31 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
                 return Err(settle(Failure::Backend(error), &boundary, client));
             }
         };
+        let (as_it_is, rewritten, changed) =
+            match split(&connection.received[..progress.used], progress.state_at) {
+                Ok(split) => split,
+                Err(error) => {
+                    let error = BackendError::Protocol {
+                        server: connection.server().clone(),
+                        what: error.to_string(),
+                    };
+                    return Err(settle(Failure::Backend(error), &boundary, client));
+                }
+            };
         tokio::select! {
             biased;
-            written = client.forward(&connection.received[..progress.used]) => written.map_err(Failure::ClientGone)?,
+            written = forward(client, as_it_is, &rewritten) => written.map_err(Failure::ClientGone)?,
             // A client that does not read must not outlive KILL and the end of draining.
             _ = interrupt.alarm.wait(&[Call::EndSession]) => return Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
         }
         connection.received.advance(progress.used);
+        connection.noticed |= changed;
+        state_changed |= changed;
         if progress.ended {
             client.count_packets(boundary.packets());
-            return Ok(boundary.outcome());
+            return Ok(Outcome { state_changed, ..boundary.outcome() });
         }
-        more_needed = true;
+        more_needed = progress.state_at.is_none();
     }
 }
 
@@ -64,6 +80,23 @@ fn advance<S: super::client::Stream>(
     } else {
         boundary.advance_chained(&mut connection.received, chaining)
     }
+}
+
+/// What passes as it is, and the OK packet behind it when it tells of the session's state, without that; and whether the state
+/// changed.
+fn split(bytes: &[u8], state_at: Option<usize>) -> Result<(&[u8], Vec<u8>, bool), Malformed> {
+    let Some(at) = state_at else { return Ok((bytes, Vec::new(), false)) };
+    let (rewritten, changed) = without_session_state(&bytes[at..])?;
+    Ok((&bytes[..at], rewritten, changed))
+}
+
+async fn forward<S: super::client::Stream>(
+    client: &mut Client<S>,
+    as_it_is: &[u8],
+    rewritten: &[u8],
+) -> io::Result<()> {
+    client.forward(as_it_is).await?;
+    if rewritten.is_empty() { Ok(()) } else { client.forward(rewritten).await }
 }
 
 /// Waits for bytes of the server, for the client's end and for an interruption.

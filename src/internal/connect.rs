@@ -89,11 +89,13 @@ impl Opened {
         self.connection.command(&command).await.map_err(|error| error.to_string())?;
         let (mut boundary, mut bytes) = (Boundary::query(self.deprecate_eof), Vec::new());
         loop {
-            self.connection.receive().await.map_err(|error| error.to_string())?;
             let progress = boundary.advance(&self.connection.received).map_err(|error| error.to_string())?;
             bytes.extend_from_slice(&self.connection.received.split_to(progress.used));
             if progress.ended {
                 return Ok((boundary.outcome(), bytes));
+            }
+            if progress.state_at.is_none() {
+                self.connection.receive().await.map_err(|error| error.to_string())?;
             }
         }
     }

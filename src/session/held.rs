@@ -137,10 +137,10 @@ impl Held {
     }
 
     /// Back to the pool, clean. An open transaction cannot go back: its connection is closed, which rolls it back.
-    pub(crate) fn let_go(self) {
+    pub(crate) fn let_go(mut self) {
         if self.in_transaction {
             drop(self.lease);
-        } else if self.tainted || self.cursors > 0 {
+        } else if self.tainted || self.cursors > 0 || self.lease.connection().noticed {
             self.lease.give_back_tainted();
         } else {
             self.lease.give_back();

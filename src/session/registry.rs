@@ -74,6 +74,8 @@ struct Running {
 pub(crate) struct Activity {
     pub(crate) user: String,
     pub(crate) database: Option<String>,
+    /// What the client calls itself: its attribute `program_name`, else that of its library.
+    pub(crate) program: Option<String>,
     /// Redacted text of the running statement, with its start.
     pub(crate) statement: Option<(String, Instant)>,
     /// The shard of the open transaction.

@@ -17,7 +17,7 @@ use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
 use super::registry::Registration;
-use super::shared::Shared;
+use super::shared::{Fleet, Shared};
 use super::switch::{Chosen, find};
 use super::variables::Variables;
 use crate::backend::Flavor;
@@ -48,6 +48,7 @@ pub(crate) struct Session<S> {
     /// Looked at anew for each command.
     pub(super) settings: Arc<Settings>,
     settings_changes: watch::Receiver<Arc<Settings>>,
+    fleet_changes: watch::Receiver<Fleet>,
     pub(super) flavor: Flavor,
     pub(super) variables: Variables,
     pub(super) chosen: Chosen,
@@ -215,7 +216,8 @@ impl<T: Stream> Session<ClientStream<T>> {
         let mut settings_changes = shared.settings.clone();
         let settings = Arc::clone(&settings_changes.borrow_and_update());
         let silence = Box::pin(tokio::time::sleep(settings.limits.idle_timeout));
-        let fleet = shared.fleet.borrow().clone();
+        let mut fleet_changes = shared.fleet.clone();
+        let reading = fleet_changes.borrow_and_update().reading();
         let flavor = Flavor {
             found_rows: login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
@@ -233,8 +235,15 @@ impl<T: Stream> Session<ClientStream<T>> {
             let compression = Compression::new(algorithm, packet_bytes_max);
             client = client.compress(compression, packet_bytes_max);
         }
-        let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
-        registration.update(|activity| activity.database.clone_from(&database));
+        let variables = Variables::from_login(login.collation_id, database.as_deref(), reading);
+        let attribute = |wanted: &str| {
+            login.attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+        };
+        let program = attribute("program_name").or_else(|| attribute("_client_name"));
+        registration.update(|activity| {
+            activity.database.clone_from(&database);
+            activity.program = program;
+        });
         Session {
             statement: sql::Statement::seeded(shared.seed),
             shared,
@@ -243,6 +252,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             user: login.user,
             settings,
             settings_changes,
+            fleet_changes,
             flavor,
             variables,
             chosen,
@@ -271,6 +281,7 @@ impl<S: Stream> Session<S> {
                 Ok(command) => command,
                 Err(end) => break end,
             };
+            self.follow_fleet();
             let done = self.command(command).await;
             self.shared.metrics.traffic(self.client.take_traffic());
             if let Err(end) = done {
@@ -290,6 +301,15 @@ impl<S: Stream> Session<S> {
         self.shared.metrics.traffic(self.client.take_traffic());
         for held in self.held.drain(..) {
             held.let_go();
+        }
+    }
+
+    /// Statements are read as the servers read them: at the login that may not have been known. Not within a transaction,
+    /// which is on its servers already.
+    fn follow_fleet(&mut self) {
+        if !self.transaction.is_active() && self.fleet_changes.has_changed().unwrap_or(false) {
+            let reading = self.fleet_changes.borrow_and_update().reading();
+            self.variables.follow(reading);
         }
     }
 

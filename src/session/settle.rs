@@ -9,7 +9,7 @@ use super::held::Held;
 use super::metrics::StatementResult;
 use super::registry::PinStatus;
 use super::run::Session;
-use super::variables::{Release, pin_reason, taints};
+use super::variables::{Release, may_hide_changes, noticed, pin_reason, taints};
 use crate::backend::BackendError;
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask, ask_for};
@@ -53,6 +53,9 @@ impl<S: Stream> Session<S> {
             // It may have done a part of what would have pinned.
             Some(_) => held.tainted = true,
             None => {}
+        }
+        if outcome.error.is_none() && outcome.state_changed && may_hide_changes(statement, text) {
+            held.pin(noticed(), &self.shared.metrics, || sql::redact(text, context, PIN_SHOWN_MAX));
         }
         if outcome.error.is_none() && !held.pins.is_empty() {
             held.unpin(&Release::of(statement, text, context, database));

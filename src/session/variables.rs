@@ -8,7 +8,7 @@ mod release;
 mod text;
 
 pub(crate) use self::decide::Verdict;
-pub(crate) use self::pin::{Pin, Until, pin_reason, taints};
+pub(crate) use self::pin::{Pin, Until, may_hide_changes, noticed, pin_reason, taints};
 pub(crate) use self::release::Release;
 use std::collections::BTreeSet;
 
@@ -73,18 +73,45 @@ impl Variables {
             defaults,
         };
         variables.state.set_database(database);
-        let known = charset_of(collation).filter(|name| !CHARSETS_NOT_FOR_CLIENTS.contains(&name.as_str()));
-        let charset = known.as_deref().unwrap_or(CHARSET_DEFAULT);
+        let charset = login_charset(collation);
+        let charset = charset.as_deref().unwrap_or(CHARSET_DEFAULT);
         for name in ["character_set_client", "character_set_results", "character_set_connection"] {
             variables.state.set(name, charset.as_bytes());
         }
-        let named = collation_name(collation).filter(|name| known.is_some() && servers_know(name, &defaults));
-        if let Some(collation) = named {
+        variables.track();
+        if let Some(collation) = login_collation(collation, &defaults) {
             variables.state.set("collation_connection", collation.as_bytes());
         }
         variables.context.charset = Charset::from_name(charset);
         variables.client_charset = charset.to_owned();
         variables
+    }
+
+    /// The fleet's servers turn out to read otherwise than was known at the login. What the session has set stays.
+    pub(crate) fn follow(&mut self, defaults: Context) {
+        let before = login_collation(self.login_collation, &self.defaults);
+        let charset = login_charset(self.login_collation);
+        let charset = charset.as_deref().unwrap_or(CHARSET_DEFAULT);
+        if self.name_of("collation_connection") == before.as_deref()
+            && self.name_of("character_set_connection") == Some(charset)
+        {
+            match login_collation(self.login_collation, &defaults) {
+                Some(now) => self.state.set("collation_connection", now.as_bytes()),
+                None => self.state.unset("collation_connection"),
+            }
+        }
+        let mode = if self.state.value("sql_mode").is_some() { self.context.mode } else { defaults.mode };
+        self.context = Context { mode, charset: self.context.charset, ..defaults };
+        self.defaults = defaults;
+        self.track();
+    }
+
+    /// Lets servers tell what a statement changed, where they can.
+    fn track(&mut self) {
+        match servers_track(&self.defaults) {
+            true => self.state.set("session_track_state_change", b"1"),
+            false => self.state.unset("session_track_state_change"),
+        }
     }
 
     /// As after COM_RESET_CONNECTION; the database stays.
@@ -153,6 +180,25 @@ impl Variables {
     fn name_of(&self, variable: &str) -> Option<&str> {
         self.state.value(variable).and_then(|text| std::str::from_utf8(text).ok())
     }
+}
+
+/// Whether the servers tell when a statement changed more of the session's state than its text says.
+fn servers_track(defaults: &Context) -> bool {
+    match defaults.flavor {
+        Flavor::MySql => defaults.server_version >= 50_704,
+        Flavor::MariaDb => defaults.server_version >= 100_202,
+    }
+}
+
+/// `None`: the login names none that clients may have.
+fn login_charset(collation: u16) -> Option<String> {
+    charset_of(collation).filter(|name| !CHARSETS_NOT_FOR_CLIENTS.contains(&name.as_str()))
+}
+
+/// The collation that a login sets beside its character set.
+fn login_collation(collation: u16, defaults: &Context) -> Option<String> {
+    login_charset(collation)?;
+    collation_name(collation).filter(|name| servers_know(name, defaults))
 }
 
 /// Whether every server of the fleet can be expected to know a collation; else the charset's default takes its place.

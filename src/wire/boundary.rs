@@ -3,12 +3,13 @@
 //!
 //! Bytes are looked at where they lie. What cannot be judged yet (less than a header, or less than the first
 //! [`HEAD_BYTES`] of a packet that matters) is left unused and must be offered again with more behind it; the unused
-//! rest is always shorter than `HEADER_BYTES + HEAD_BYTES`. Sequence numbers are not checked: bytes pass unchanged.
+//! rest is always shorter than `HEADER_BYTES + HEAD_BYTES`, but for an OK packet that tells of the session's state: that is used
+//! when it is there as a whole, so that it can be passed on without it. Sequence numbers are not checked: bytes pass unchanged.
 //! Protocol page: "Text Resultset".
 
 use super::codec::{Malformed, Reader};
 use super::packet::{HEADER_BYTES, PAYLOAD_MAX, payload_length};
-use super::response::ErrPacket;
+use super::response::{ErrPacket, SESSION_STATE_CHANGED};
 
 /// As much of an OK packet as has to be read: a byte, two length-encoded integers, status, warnings.
 const HEAD_BYTES: usize = 1 + 9 + 9 + 2 + 2;
@@ -21,9 +22,13 @@ const EOF_LENGTH_MAX: usize = 8;
 
 const EOF_BYTES: usize = 5;
 
+/// Of an OK packet that tells of the session's state: names and values of a few variables, a database.
+const STATE_BYTES_MAX: usize = 64 << 10;
+
 const STATUS_MORE_RESULTS: u16 = 0x0008;
 /// The rows wait for COM_STMT_FETCH: nothing follows the columns.
 const STATUS_CURSOR_EXISTS: u16 = 0x0040;
+const STATE_CHANGED: u16 = SESSION_STATE_CHANGED.bits();
 
 /// Why a response cannot be followed. The connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +74,9 @@ pub struct Progress {
     pub used: usize,
     /// The response is over.
     pub ended: bool,
+    /// From here to `used` stands an OK or EOF packet with the session's state or its flag (`without_session_state`). More of
+    /// the response may have come already.
+    pub state_at: Option<usize>,
 }
 
 /// What a response said; of several results the last one, but `rows` counts all.
@@ -80,6 +88,8 @@ pub struct Outcome {
     pub last_insert_id: u64,
     pub rows: u64,
     pub columns: u64,
+    /// An OK packet said that the session's state changed. Filled by who reads those packets: see [`Progress::state_at`].
+    pub state_changed: bool,
     /// Number and SQLSTATE of the ERR that ended the response.
     pub error: Option<(u16, [u8; 5])>,
 }
@@ -97,6 +107,8 @@ pub struct Boundary {
     /// How many packets began, which is how far sequence numbers went; wraps as they do.
     packets: u8,
     outcome: Outcome,
+    /// The packet that was taken last is an OK with the session's state.
+    tells_state: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +147,7 @@ impl Boundary {
             continues: false,
             packets: 0,
             outcome: Outcome::default(),
+            tells_state: false,
         }
     }
 
@@ -145,9 +158,13 @@ impl Boundary {
             if self.state == State::Rows && self.pending == 0 && !self.continues {
                 used += self.skip_rows(&bytes[used..]);
             }
-            match self.next_section(&bytes[used..])? {
-                Some(section) => used += section.bytes,
-                None => return Ok(Progress { used, ended: self.is_over() }),
+            let Some(section) = self.next_section(&bytes[used..])? else {
+                return Ok(Progress { used, ended: self.is_over(), state_at: None });
+            };
+            let start = used;
+            used += section.bytes;
+            if self.take_state_told() {
+                return Ok(Progress { used, ended: self.is_over(), state_at: Some(start) });
             }
         }
     }
@@ -169,6 +186,13 @@ impl Boundary {
         if begins {
             let head = &rest[..rest.len().min(length).min(HEAD_BYTES)];
             if head.len() < self.head_needed(head, length) {
+                return Ok(None);
+            }
+            let late = rest.len() < length || length > STATE_BYTES_MAX;
+            if late && self.is_ok_with_state(head, length) {
+                if length > STATE_BYTES_MAX {
+                    return Err(Malformed("response: more of a session's state than any session has").into());
+                }
                 return Ok(None);
             }
             self.kind = self.classify(head, length)?;
@@ -207,6 +231,28 @@ impl Boundary {
     /// Complete once the response is over.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Whether the packet that was taken last is one with the session's state.
+    pub(super) fn take_state_told(&mut self) -> bool {
+        std::mem::take(&mut self.tells_state)
+    }
+
+    fn is_ok_with_state(&self, head: &[u8], length: usize) -> bool {
+        let is_ok = match (self.state, head.first()) {
+            (State::First, Some(0x00)) => true,
+            (State::First | State::Rows | State::Fields, Some(0xFE)) => {
+                self.deprecate_eof && length > EOF_BYTES && length < PAYLOAD_MAX
+            }
+            // EOF packets are short: all of them is there when they are judged.
+            _ => false,
+        };
+        let status = |mut reader: Reader<'_>| -> Result<u16, Malformed> {
+            reader.u8()?;
+            (reader.lenenc_int()?, reader.lenenc_int()?);
+            reader.u16()
+        };
+        is_ok && status(Reader::new(head, "OK")).is_ok_and(|status| status & STATE_CHANGED != 0)
     }
 
     fn section(&mut self, header: usize, available: usize, begins: bool) -> Section {
@@ -260,6 +306,8 @@ impl Boundary {
                 if first != 0xFE || length > EOF_LENGTH_MAX {
                     return Err(Malformed("response: no EOF after the columns").into());
                 }
+                // MariaDB sets the flag in every packet with a status.
+                self.tells_state = head.get(4).is_some_and(|high| u16::from(*high) << 8 & STATE_CHANGED != 0);
                 self.columns_end(head)?;
                 Ok(PacketKind::ColumnsEnd)
             }
@@ -325,6 +373,7 @@ impl Boundary {
         reader.u8()?;
         self.outcome.warnings = reader.u16()?;
         self.outcome.status = reader.u16()?;
+        self.tells_state = self.outcome.status & STATE_CHANGED != 0;
         self.finish();
         Ok(PacketKind::End)
     }
@@ -337,6 +386,7 @@ impl Boundary {
         self.outcome.last_insert_id = reader.lenenc_int()?;
         self.outcome.status = reader.u16()?;
         self.outcome.warnings = reader.u16()?;
+        self.tells_state = self.outcome.status & STATE_CHANGED != 0;
         self.finish();
         Ok(())
     }

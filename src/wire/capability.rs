@@ -1,5 +1,5 @@
 //! What the proxy offers to clients and asks of servers. Flags that would change bytes in a way that nothing here
-//! reads (SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated.
+//! reads (QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated; SESSION_TRACK with servers only.
 
 pub use mysql_common::constants::{CapabilityFlags, StatusFlags};
 
@@ -68,7 +68,8 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
         | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
-        | CapabilityFlags::CLIENT_CONNECT_ATTRS;
+        | CapabilityFlags::CLIENT_CONNECT_ATTRS
+        | CapabilityFlags::CLIENT_SESSION_TRACK;
     Some(needed | always | (where_offered & offered))
 }
 
@@ -79,11 +80,10 @@ mod tests {
     #[test]
     fn what_nothing_here_reads_is_never_negotiated() {
         let refused = CapabilityFlags::CLIENT_LOCAL_FILES
-            | CapabilityFlags::CLIENT_SESSION_TRACK
             | CapabilityFlags::CLIENT_QUERY_ATTRIBUTES
             | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
         let offer = Offer { deprecate_eof: true, tls: true, zlib: true, zstd: true };
-        assert!(!offered_to_clients(offer).intersects(refused));
+        assert!(!offered_to_clients(offer).intersects(refused | CapabilityFlags::CLIENT_SESSION_TRACK));
         let wishes = ServerWishes { found_rows: true, deprecate_eof: true, multi_results: true, tls: true };
         let wanted = wanted_from_server(CapabilityFlags::all(), wishes).unwrap();
         let compressed =

@@ -36,7 +36,7 @@ impl Boundary {
         loop {
             let at_header = self.is_at_header();
             let Some(section) = self.next_section(&bytes[used..])? else {
-                return Ok(Progress { used, ended: self.is_over() });
+                return Ok(Progress { used, ended: self.is_over(), state_at: None });
             };
             let packet = &mut bytes[used..used + section.bytes];
             if at_header {
@@ -48,7 +48,11 @@ impl Boundary {
                 let at = status_at(&packet[HEADER_BYTES..])?;
                 packet[HEADER_BYTES + at] |= MORE_RESULTS;
             }
+            let start = used;
             used += section.bytes;
+            if self.take_state_told() {
+                return Ok(Progress { used, ended: self.is_over(), state_at: Some(start) });
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::codec::{Malformed, Reader};
 pub const SCRAMBLE_BYTES: usize = 20;
 
 /// What MariaDB puts before its version so that old replicas accept it.
-const MARIADB_PREFIX: &str = "5.5.5-";
+pub const MARIADB_PREFIX: &str = "5.5.5-";
 
 /// A greeting, as the proxy sends it to clients or reads it from servers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,10 @@ use super::codec::{Malformed, Reader, put_lenenc_bytes};
 /// Length of the fixed part; a packet of just this length asks for TLS.
 const FIXED_BYTES: usize = 32;
 
+/// Connection attributes are kept as long as they and their lengths have so many bytes together, as servers do by default
+/// (performance_schema_session_connect_attrs_size); those behind are read and forgotten.
+const ATTRIBUTES_BYTES_MAX: usize = 512;
+
 /// Connection attributes: names and values.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -159,10 +163,14 @@ fn put_fixed(out: &mut Vec<u8>, capabilities: CapabilityFlags, packet_bytes_max:
 }
 
 fn decode_attributes(reader: &mut Reader<'_>) -> Result<Attributes, Malformed> {
-    let mut pairs = Reader::new(reader.lenenc_bytes()?, "connection attributes");
+    let whole = reader.lenenc_bytes()?;
+    let mut pairs = Reader::new(whole, "connection attributes");
     let mut attributes = Vec::new();
     while !pairs.is_empty() {
-        attributes.push((pairs.lenenc_bytes()?.to_vec(), pairs.lenenc_bytes()?.to_vec()));
+        let (name, value) = (pairs.lenenc_bytes()?, pairs.lenenc_bytes()?);
+        if whole.len() - pairs.rest().len() <= ATTRIBUTES_BYTES_MAX {
+            attributes.push((name.to_vec(), value.to_vec()));
+        }
     }
     Ok(attributes)
 }
@@ -291,6 +299,15 @@ mod tests {
         let mut without = packet.clone();
         without[1] &= !0x08;
         assert!(FirstPacket::decode(&without).is_err());
+    }
+
+    #[test]
+    fn attributes_are_kept_up_to_their_bound() {
+        let mut sent = login(CapabilityFlags::all());
+        sent.attributes = (0..100).map(|_| (b"name".to_vec(), b"value".to_vec())).collect();
+        let Ok(FirstPacket::Login(read)) = FirstPacket::decode(&sent.encode()) else { panic!("a login") };
+        assert_eq!(read.attributes.len(), ATTRIBUTES_BYTES_MAX / 11);
+        assert_eq!(read.zstd_level, sent.zstd_level, "what follows them is read");
     }
 
     #[test]

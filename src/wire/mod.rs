@@ -38,7 +38,7 @@ pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
 pub use command::{Command, command_packet, query_packet};
 pub use compression::{Algorithm, COMPRESSED_HEADER_BYTES, Compression, PIECE_BYTES};
-pub use greeting::{Greeting, SCRAMBLE_BYTES, is_mariadb, scramble_from};
+pub use greeting::{Greeting, MARIADB_PREFIX, SCRAMBLE_BYTES, is_mariadb, scramble_from};
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
 pub use prepared::{
@@ -46,7 +46,8 @@ pub use prepared::{
     PrepareOk, Shape, close_packet, decode_arguments, execute_packets, prepare_packet,
 };
 pub use response::{
-    ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
+    ErrPacket, OkPacket, SESSION_STATE_CHANGED, encode_early_err, encode_eof, encode_err, encode_ok,
+    encode_ok_as_eof, without_session_state,
 };
 pub use resultset::{ColumnDefinition, ColumnKind, RowFormat, TextResult};
 pub use rows::{binary_of_text, text_of_binary};

@@ -161,9 +161,11 @@ async fn a_renewed_certificate_is_shown_after_a_reload() {
     };
     enters(&proxy, "anyone", &trusting(&papers)).await.unwrap();
     enters(&proxy, "anyone", &trusting(&others)).await.expect_err("signed by the other CA");
-    for name in ["server", "server-key"] {
-        std::fs::copy(others.file(name), papers.file(name)).unwrap();
-    }
+    std::fs::copy(others.file("server"), papers.file("server")).unwrap();
+    let fault = proxy.operator().await.refused("SHARDWAY RELOAD").await;
+    assert!(fault.message.starts_with("SW1504"), "the key is not renewed yet: {}", fault.message);
+    enters(&proxy, "anyone", &trusting(&papers)).await.unwrap();
+    std::fs::copy(others.file("server-key"), papers.file("server-key")).unwrap();
     proxy.signal("HUP");
     crate::support::eventually("the new certificate is shown", async || {
         enters(&proxy, "anyone", &trusting(&others)).await.is_ok()

@@ -340,3 +340,41 @@ async fn slow_statements_are_logged_without_their_literals_and_passwords_never()
         assert_eq!(line, None, "{secret} is in the log");
     }
 }
+
+/// One replica does not answer, and nothing about the servers is known before they are asked: the first client must not be
+/// read by rules that are made up.
+#[tokio::test]
+async fn the_first_client_is_read_as_the_servers_read() {
+    for program in flavors() {
+        let cluster = Cluster::own(&program, 1, 0).await;
+        cluster.everywhere(&["SET GLOBAL sql_mode = 'ANSI_QUOTES'"]).await;
+        let database = tables(&cluster).await;
+        // The system accepts for it, and nobody speaks.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut setup = Setup::new(&cluster).database(&database).settings("");
+        setup.map.shards[0].replicas.push(silent.local_addr().unwrap().port());
+        let proxy = Proxy::start(&setup).await;
+        let mut client = proxy.client(&database).await;
+        assert_eq!(client.server_version(), cluster.direct(0).await.server_version());
+        client.ok("INSERT INTO t (k, \"v\") VALUES (1, 'x')").await;
+        assert_eq!(client.rows("SELECT \"v\" FROM \"t\" WHERE \"k\" = 1").await, ["x"]);
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_a_reload_adds_can_log_in_when_it_has_answered() {
+    let cluster = Cluster::shared(&flavors()[0]).await;
+    let database = tables(cluster).await;
+    let proxy = Proxy::start(&Setup::new(cluster).database(&database)).await;
+    let mut operator = proxy.operator().await;
+    let before = std::fs::read_to_string(proxy.config_path()).unwrap();
+    let as_app = "password = \"new-secret\"\nserver_user = \"app\"\nserver_password = \"app-secret\"";
+    for number in 0..20 {
+        let user = format!("user{number}");
+        let text = format!("{before}\n[[user]]\nname = \"{user}\"\n{as_app}\n");
+        std::fs::write(proxy.config_path(), text).unwrap();
+        operator.ok("SHARDWAY RELOAD").await;
+        let mut client = Client::connect(&Access::new(proxy.mysql, &user, "new-secret")).await;
+        client.ok(format!("SELECT * FROM {}.t", database.name)).await;
+    }
+}

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::error::LoginError;
 use crate::config::{AuthPlugin, CompressionOffer, PasswordProof, User};
-use crate::wire::{Check, Checked, FastDigest, Offer, Plugin, Secret, is_mariadb};
+use crate::wire::{Check, Checked, FastDigest, MARIADB_PREFIX, Offer, Plugin, Secret, is_mariadb};
 
 /// Full exchanges that compute at once: milliseconds of a core each.
 const CHECKS_MAX: usize = 4;
@@ -56,6 +56,15 @@ impl GateRules {
             tls: self.tls.is_some(),
             zlib: self.compression.zlib,
             zstd: self.compression.zstd,
+        }
+    }
+
+    /// The version as a server writes it into its greeting: MariaDB before 11.0 puts 5.5.5 in front, and there are drivers
+    /// that would take its own numbers for those of a newer MySQL.
+    pub(super) fn greeted_version(&self) -> String {
+        match is_mariadb(&self.server_version) && self.server_version.starts_with("10.") {
+            true => format!("{MARIADB_PREFIX}{}", self.server_version),
+            false => self.server_version.clone(),
         }
     }
 

@@ -103,7 +103,7 @@ where
 {
     let rules = gate.rules();
     let greeting = Greeting {
-        version: rules.server_version.clone(),
+        version: rules.greeted_version(),
         thread_id: arrival.session_id,
         scramble: scramble_from(gate::random()?),
         capabilities: offered_to_clients(rules.offer()),

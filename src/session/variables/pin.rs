@@ -61,6 +61,29 @@ impl Pin {
     }
 }
 
+/// The server has said that the session's state changed, by a statement that does not show it.
+pub(crate) fn noticed() -> Pin {
+    Pin::forever("session_state")
+}
+
+/// Whether a statement may change state that its text does not name, in functions, triggers, procedures, so that the session's
+/// next statements may read it. What a SET_VAR hint changes is back before the statement ends, and is told of all the same.
+pub(crate) fn may_hide_changes(statement: &Statement, text: &[u8]) -> bool {
+    let kind = matches!(
+        statement.kind,
+        Kind::Select
+            | Kind::Insert
+            | Kind::Replace
+            | Kind::Update
+            | Kind::Delete
+            | Kind::Call
+            | Kind::Do
+            | Kind::Load
+            | Kind::Other
+    );
+    kind && !mentions(text, b"set_var")
+}
+
 /// Why the session must keep the connection that runs `statement`, from this statement on. `database` is that of the session.
 pub(crate) fn pin_reason(
     statement: &Statement,

@@ -53,6 +53,27 @@ fn a_login_sets_the_charset_of_its_collation_exactly() {
     assert_eq!((value(&gbk, "character_set_client"), gbk.context().charset), (Some("gbk"), Charset::Gbk));
 }
 
+/// The first clients may come before any server has told what it is.
+#[test]
+fn a_session_follows_the_fleet_but_for_what_it_has_set() {
+    let ansi = SqlMode { ansi_quotes: true, ..SqlMode::default() };
+    let mariadb =
+        Context { flavor: Flavor::MariaDb, server_version: 101_119, mode: ansi, charset: Charset::AsciiSafe };
+    let mut early = Variables::from_login(255, Some("shop"), defaults());
+    early.follow(mariadb);
+    assert_eq!(early.state(), Variables::from_login(255, Some("shop"), mariadb).state());
+    assert_eq!(*early.context(), mariadb);
+
+    let mut own = Variables::from_login(28, None, defaults());
+    follow(&mut own, "SET sql_mode = 'NO_BACKSLASH_ESCAPES', collation_connection = gbk_bin");
+    own.follow(mariadb);
+    assert!(own.context().mode.no_backslash_escapes && !own.context().mode.ansi_quotes);
+    assert_eq!((own.context().flavor, own.context().charset), (Flavor::MariaDb, Charset::Gbk));
+    assert_eq!(value(&own, "collation_connection"), Some("gbk_bin"));
+    own.reset();
+    assert!(own.context().mode.ansi_quotes, "what a reset leads back to has changed, too");
+}
+
 #[test]
 fn a_login_with_a_collation_that_servers_lack_gets_the_default_of_its_charset() {
     let mariadb = Context { flavor: Flavor::MariaDb, server_version: 101_119, ..defaults() };

@@ -63,6 +63,7 @@ impl Response {
             status,
             warnings: 2,
             message: b"Rows matched: 70000  Changed: 70000  Warnings: 2".to_vec(),
+            state_changed: false,
         };
         self.packet(&encode_ok(&ok))
     }
@@ -73,7 +74,7 @@ impl Response {
         bytes.extend_from_slice(b"\x01\x00\x00\x01\x00");
         let mut boundary = Boundary::query(self.deprecate_eof);
         let progress = boundary.advance(&bytes).unwrap();
-        assert_eq!(progress, Progress { used: self.bytes.len(), ended: true });
+        assert_eq!(progress, Progress { used: self.bytes.len(), ended: true, state_at: None });
         boundary.outcome()
     }
 }
@@ -173,11 +174,45 @@ fn sections_name_each_packet() {
 }
 
 #[test]
+fn an_ok_with_the_sessions_state_is_shown_as_a_whole_and_once() {
+    let state = |first: u8, status: u16| {
+        let [low, high] = status.to_le_bytes();
+        [&[first, 0, 0, low, high | 0x40, 0, 0, 0, 3][..], b"\x02\x011"].concat()
+    };
+    let more = STATUS_MORE_RESULTS;
+    let response =
+        Response::new(true).packet(&state(0, more)).columns(1).row(b"a").packet(&state(0xFE, more)).ok(0);
+    let (mut boundary, mut start, mut end) = (Boundary::query(true), 0, 0);
+    let mut shown = Vec::new();
+    loop {
+        let progress = boundary.advance(&response.bytes[start..end]).unwrap();
+        if let Some(at) = progress.state_at {
+            shown.push(response.bytes[start + at..start + progress.used].to_vec());
+        } else {
+            end += 1;
+        }
+        start += progress.used;
+        if progress.ended {
+            break;
+        }
+    }
+    assert_eq!(start, response.bytes.len());
+    assert_eq!(shown.len(), 2);
+    assert!(shown[0].ends_with(&state(0, more)) && shown[1].ends_with(&state(0xFE, more)));
+    let long = [&state(0, 0)[..8], &[0; STATE_BYTES_MAX]].concat();
+    let long = Response::new(true).packet(&long);
+    assert!(Boundary::query(true).advance(&long.bytes[..100]).is_err());
+}
+
+#[test]
 fn field_lists_end_with_eof() {
     let mut response = Response::new(false);
     response = response.packet(b"\x03def").packet(b"\x03def").end(2);
     let mut boundary = Boundary::field_list(false);
-    assert_eq!(boundary.advance(&response.bytes), Ok(Progress { used: response.bytes.len(), ended: true }));
+    assert_eq!(
+        boundary.advance(&response.bytes),
+        Ok(Progress { used: response.bytes.len(), ended: true, state_at: None })
+    );
     assert_eq!(boundary.outcome().columns, 2);
 }
 
@@ -199,12 +234,12 @@ fn an_open_cursor_ends_the_response_behind_the_columns() {
         let opened = Response::new(deprecate_eof).columns_alone(2).end(0x0040);
         let mut boundary = Boundary::query(deprecate_eof);
         let progress = boundary.advance(&opened.bytes);
-        assert_eq!(progress, Ok(Progress { used: opened.bytes.len(), ended: true }));
+        assert_eq!(progress, Ok(Progress { used: opened.bytes.len(), ended: true, state_at: None }));
         assert_eq!((boundary.outcome().columns, boundary.outcome().status & 0x0040), (2, 0x0040));
         let fetched = Response::new(deprecate_eof).row(b"\0\0a").row(b"\0\0b").end(0x0080);
         let mut boundary = Boundary::fetch(deprecate_eof);
         let progress = boundary.advance(&fetched.bytes);
-        assert_eq!(progress, Ok(Progress { used: fetched.bytes.len(), ended: true }));
+        assert_eq!(progress, Ok(Progress { used: fetched.bytes.len(), ended: true, state_at: None }));
         assert_eq!((boundary.outcome().rows, boundary.outcome().status), (2, 0x0080));
     }
 }
@@ -239,7 +274,7 @@ proptest! {
     ) {
         let (deprecate_eof, bytes) = response;
         let mut whole = Boundary::query(deprecate_eof);
-        prop_assert_eq!(whole.advance(&bytes), Ok(Progress { used: bytes.len(), ended: true }));
+        prop_assert_eq!(whole.advance(&bytes), Ok(Progress { used: bytes.len(), ended: true, state_at: None }));
         let (mut boundary, mut start, mut end) = (Boundary::query(deprecate_eof), 0, 0);
         for cut in cuts.iter().cycle() {
             end = (end + cut).min(bytes.len());
