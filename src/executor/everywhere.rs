@@ -4,6 +4,8 @@
 //! error on any shard rolls all of them back. What remains is the time between the first COMMIT and the last: a server or proxy
 //! that dies there leaves some shards without the write, and the client is told which (SW1305).
 
+use bytes::Bytes;
+
 use super::exchange::{Answer, answer, ask};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
@@ -19,6 +21,8 @@ pub(crate) struct Participant<'a> {
     pub(crate) connection: &'a mut Connection,
     pub(crate) text: &'a [u8],
     pub(crate) progress: Progress,
+    /// What SHOW WARNINGS showed, where it would not any more.
+    pub(crate) warnings: Vec<Vec<Option<Bytes>>>,
 }
 
 /// How far the answer of one shard was read.
@@ -37,7 +41,7 @@ pub(crate) enum Progress {
 
 impl<'a> Participant<'a> {
     pub(crate) fn new(shard: ShardName, connection: &'a mut Connection, text: &'a [u8]) -> Participant<'a> {
-        Participant { shard, connection, text, progress: Progress::Begun }
+        Participant { shard, connection, text, progress: Progress::Begun, warnings: Vec::new() }
     }
 }
 
@@ -82,7 +86,15 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
         let connection = &mut *participant.connection;
         answer(connection).await?;
         match answer(connection).await? {
-            Answer::Ok(ok) => answers.push(ok),
+            Answer::Ok(ok) => {
+                // COMMIT would wipe them out.
+                if ok.warnings > 0
+                    && let Answer::Rows(rows) = ask(connection, b"SHOW WARNINGS").await?
+                {
+                    participant.warnings = rows;
+                }
+                answers.push(ok);
+            }
             Answer::Error(packet) => {
                 refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
             }

@@ -4,7 +4,7 @@
 //! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
 //! * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
 //!   connections before and after it. * `held` — those that a session keeps, and why.
-//! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics` — what the proxy answers.
+//! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics`, `own` — what the proxy answers.
 //! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
 
 mod assign;
@@ -17,6 +17,7 @@ mod lend;
 mod local;
 pub(crate) mod metrics;
 mod orders;
+mod own;
 mod registry;
 mod run;
 mod scatter;

@@ -170,6 +170,10 @@ impl Registration {
         self.entry.id
     }
 
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.entry.peer
+    }
+
     /// What others want of the session.
     pub(crate) fn alarm(&self) -> &Alarm {
         &self.entry.alarm

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::diagnostics::Condition;
 use super::held::Held;
 use super::lend::{Effect, Joining};
+use super::local::conditions_of;
 use super::metrics::RouteLabel;
 use super::run::Session;
 use super::settle::asked_insert_id;
@@ -54,7 +56,21 @@ impl<S: Stream> Session<S> {
             .collect();
         let result = self.run_on_many(plan, statement, &mut participants).await;
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
+        let copies = plan.combine == Combine::Identical;
+        let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
+        let mut conditions: Vec<Condition> =
+            warned.flat_map(|participant| &participant.warnings).map(|row| Condition::of_row(row)).collect();
         drop(participants);
+        if plan.verb == Verb::Definition
+            && let (Ok(Some(ok)), Some(first)) = (&result, held.first_mut())
+            && ok.warnings > 0
+        {
+            // Every shard says the same.
+            match conditions_of(first.lease.connection()).await {
+                Ok(shown) => conditions = shown,
+                Err(_) => drop(held.swap_remove(0)),
+            }
+        }
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
             Ok(None) | Err(_) => 0,
@@ -76,6 +92,7 @@ impl<S: Stream> Session<S> {
         };
         if let Some(ok) = result? {
             self.diagnostics.finished_write(&OkPacket { last_insert_id: generated, ..ok.clone() });
+            self.diagnostics.conditions = conditions;
             let ok = OkPacket { status: self.status(), ..ok };
             self.client.reply(Reply::Ok(ok)).await.map_err(Failure::ClientGone)?;
         }
@@ -132,6 +149,14 @@ impl<S: Stream> Session<S> {
             let bound = one.in_transaction;
             match progress {
                 Progress::Answered(status) => {
+                    // As one server: those of the first shard first.
+                    if result.is_ok() && self.diagnostics.warnings > 0 {
+                        let Ok(more) = conditions_of(one.lease.connection()).await else {
+                            lost |= bound;
+                            continue;
+                        };
+                        self.diagnostics.conditions.extend(more);
+                    }
                     one.in_transaction = status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
                 }
                 Progress::Refused if bound => match one.lease.connection().status().await {

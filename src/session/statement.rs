@@ -106,7 +106,11 @@ impl<S: Stream> Session<S> {
                 if self.answer_locally(text, statement).await? {
                     return Ok(());
                 }
-                self.routed(text, statement).await
+                match self.with_own_values(text, statement).await {
+                    Ok(None) => self.routed(text, statement).await,
+                    Ok(Some((text, statement))) => self.routed(&text, &statement).await,
+                    Err(failure) => self.fail(failure).await,
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ mod text;
 pub(crate) use self::decide::Verdict;
 pub(crate) use self::pin::{Pin, Until, pin_reason, taints};
 pub(crate) use self::release::Release;
+pub(crate) use self::text::quoted;
 use std::collections::BTreeSet;
 
 use crate::backend::SessionState;

@@ -26,6 +26,7 @@ pub(crate) mod splice;
 mod dialect;
 mod parse;
 mod rewrite;
+mod session_value;
 
 mod assignment;
 mod control;
@@ -48,6 +49,7 @@ pub(crate) use outline::{Object, ObjectKind, Outline, Show, ShowWhat, Verb, outl
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use redact::redact;
 pub(crate) use rewrite::offset_of;
+pub(crate) use session_value::{SessionMention, SessionMentions, SessionValue, session_values};
 pub(crate) use splice::splice;
 pub(crate) use statement::{
     Feature, Features, Hint, HintRole, Kind, Literal, LiteralClass, Row, ScanError, Statement,

@@ -21,6 +21,7 @@ mod poison;
 mod pools;
 mod refusals;
 mod routing;
+mod session_values;
 mod sessions;
 mod smoke;
 mod stream;

@@ -170,7 +170,7 @@ fn number(raw: &[u8]) -> Option<Constant> {
 }
 
 /// In quotes when every byte means the same everywhere, else in hexadecimal digits.
-fn quoted(bytes: &[u8], charset: &str) -> Vec<u8> {
+pub(crate) fn quoted(bytes: &[u8], charset: &str) -> Vec<u8> {
     // The other printable characters are letters in some national variants of ASCII, or the quote, or the escape.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _,.:;+-/*()=<>%&!?\"".contains(byte);
     if !bytes.iter().all(plain) {
