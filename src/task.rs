@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,8 @@ use tracing::Instrument;
 pub(crate) struct Scope {
     token: CancellationToken,
     tracker: TaskTracker,
+    /// `None`: the runtime of whoever spawns.
+    runtime: Option<Handle>,
 }
 
 impl Scope {
@@ -21,8 +24,14 @@ impl Scope {
         Scope::default()
     }
 
+    /// A scope whose tasks run there, whoever spawns them.
+    pub(crate) fn on(runtime: Handle) -> Scope {
+        Scope { runtime: Some(runtime), ..Scope::default() }
+    }
+
     pub(crate) fn child(&self) -> Scope {
-        Scope { token: self.token.child_token(), tracker: TaskTracker::new() }
+        let (token, runtime) = (self.token.child_token(), self.runtime.clone());
+        Scope { token, tracker: TaskTracker::new(), runtime }
     }
 
     /// Cancelled when the scope is told to stop.
@@ -37,15 +46,15 @@ impl Scope {
     {
         let guard = PanicLog { name };
         let span = tracing::debug_span!("task", name);
-        tokio::spawn(
-            self.tracker.track_future(
-                async move {
-                    future.await;
-                    std::mem::forget(guard);
-                }
-                .instrument(span),
-            ),
-        )
+        let task = async move {
+            future.await;
+            std::mem::forget(guard);
+        };
+        let tracked = self.tracker.track_future(task.instrument(span));
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(tracked),
+            None => tokio::spawn(tracked),
+        }
     }
 
     /// How many tasks run.

@@ -135,6 +135,7 @@ fn topology() -> Topology {
             name: "shop".to_owned(),
             default_shard: Some(ShardId(1)),
             tables: HashMap::from([table("orders", sharded), table("countries", Placement::Reference)]),
+            functions: Default::default(),
         }],
     }
 }

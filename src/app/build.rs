@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -50,17 +51,25 @@ pub(super) struct Parts {
     shared: Arc<Shared>,
     accepting: CancellationToken,
     clients: Scope,
+    data: Scope,
     root: Scope,
 }
 
-pub(super) async fn build(config: PathBuf, loaded: Loaded) -> Result<Parts, AppError> {
+/// Clients are served by the runtime that this runs on, operators and the control plane by `operations`: neither statements
+/// nor slow clients keep a probe or a scrape waiting.
+pub(super) async fn build(
+    config: PathBuf,
+    loaded: Loaded,
+    operations: runtime::Handle,
+) -> Result<Parts, AppError> {
     let settings = loaded.settings.clone();
     let logs = logging::init(&settings.log)?;
     let started = Instant::now();
-    let root = Scope::new();
+    // Pools connect on behalf of both planes: their sockets belong to the data plane's runtime all the same.
+    let (data, root) = (Scope::on(runtime::Handle::current()), Scope::on(operations.clone()));
     let metrics = MetricRegistry::new();
     register_process(&metrics);
-    let listening = Listening::bind(&settings).await?;
+    let listening = Listening::bind(&settings, &operations)?;
     let addresses = listening.addresses;
     let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
 
@@ -68,7 +77,7 @@ pub(super) async fn build(config: PathBuf, loaded: Loaded) -> Result<Parts, AppE
     if tokio::time::timeout(settings.control.probe_timeout, control.until_ready()).await.is_err() {
         tracing::warn!("no server told its tables yet; serving all the same");
     }
-    let pools = PoolSet::new(settings.pool.clone(), root.child(), &metrics);
+    let pools = PoolSet::new(settings.pool.clone(), data.child(), &metrics);
     pools.follow(&control.topology().load());
     let (fleet_out, fleet) =
         watch::channel(follow::fleet(&control.fleet_version(), &control.fleet_sql_mode()));
@@ -87,7 +96,7 @@ pub(super) async fn build(config: PathBuf, loaded: Loaded) -> Result<Parts, AppE
         metrics: SessionMetrics::register(&metrics),
         executor_metrics: ExecutorMetrics::register(&metrics),
         draining: CancellationToken::new(),
-        scope: root.child(),
+        scope: data.child(),
     });
     let follower = Follower {
         control: Arc::clone(&control),
@@ -121,15 +130,20 @@ pub(super) async fn build(config: PathBuf, loaded: Loaded) -> Result<Parts, AppE
     let clients = Scope::new();
     let accepting = CancellationToken::new();
     let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
-    drop(root.spawn("accept", serving));
+    drop(data.spawn("accept", serving));
     let topology = control.topology();
-    Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, root })
+    Ok(Parts { addresses, topology, control, reloads, pools, shared, accepting, clients, data, root })
 }
 
 impl Parts {
     pub(super) async fn reload(&self) {
         // The control plane has logged the difference or the faults.
         drop(sources::reload(&self.control, &self.reloads).await);
+    }
+
+    /// As of the last reload.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.shared.settings.borrow().limits.drain_timeout
     }
 
     /// How many clients there are.
@@ -153,9 +167,15 @@ impl Parts {
         if !self.clients.stop(STOP_TIMEOUT).await {
             tracing::warn!(sessions = self.sessions(), "sessions did not end in time");
         }
+        // KILL QUERY for what their clients left running.
+        if !self.shared.scope.finished(STOP_TIMEOUT).await {
+            tracing::warn!("statements may still run on servers");
+        }
         self.pools.close();
-        if !self.root.stop(STOP_TIMEOUT).await {
-            tracing::warn!(tasks = self.root.len(), "tasks did not end in time");
+        for (plane, scope) in [("data", &self.data), ("operations", &self.root)] {
+            if !scope.stop(STOP_TIMEOUT).await {
+                tracing::warn!(plane, tasks = scope.len(), "tasks did not end in time");
+            }
         }
     }
 }
@@ -169,9 +189,11 @@ struct Listening {
 }
 
 impl Listening {
-    async fn bind(settings: &Settings) -> Result<Listening, AppError> {
+    /// A socket is driven by the runtime that it was bound on.
+    fn bind(settings: &Settings, operations: &runtime::Handle) -> Result<Listening, AppError> {
         let listen = &settings.listen;
         let mysql = bind("clients", listen.mysql, listen.backlog)?;
+        let _operations = operations.enter();
         let admin = listen.admin.map(|address| bind("admin", address, listen.backlog)).transpose()?;
         let http = listen.http.map(|address| bind("http", address, listen.backlog)).transpose()?;
         let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);

@@ -23,32 +23,42 @@ pub(crate) enum AppError {
     Log(#[from] LogError),
 }
 
-/// Runs until a signal ends it. When it listens, one line on standard output names the addresses.
-pub(crate) async fn run(config: PathBuf, loaded: Loaded) -> Result<(), AppError> {
+/// Runs until a signal ends it, operators and the control plane on a runtime of their own. When it listens, one line on
+/// standard output names the addresses.
+pub(crate) async fn run(
+    config: PathBuf,
+    loaded: Loaded,
+    operations: tokio::runtime::Handle,
+) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
-    let drain_timeout = loaded.settings.limits.drain_timeout;
-    let parts = build(config, loaded).await?;
+    let parts = build(config, loaded, operations).await?;
     announce(&parts);
-    loop {
-        match signals.next().await {
-            Event::Reload => parts.reload().await,
-            Event::Drain => {
-                tracing::info!(sessions = parts.sessions(), ?drain_timeout, "draining");
-                tokio::select! {
-                    finished = parts.drain(drain_timeout) => {
-                        if !finished {
-                            tracing::warn!("the drain timeout is over; the sessions that are left are ended");
-                        }
-                    }
-                    _ = signals.next() => tracing::info!("ending at once"),
-                }
-                break;
-            }
-            Event::End => break,
-        }
+    let mut event = signals.next().await;
+    while event == Event::Reload {
+        event = tokio::select! {
+            () = parts.reload() => signals.next().await,
+            // A reload may wait for servers that do not answer.
+            ended = signals.beyond_reload() => ended,
+        };
+    }
+    if event == Event::Drain {
+        drain(&parts, &mut signals).await;
     }
     parts.stop().await;
     Ok(())
+}
+
+async fn drain(parts: &Parts, signals: &mut Signals) {
+    let drain_timeout = parts.drain_timeout();
+    tracing::info!(sessions = parts.sessions(), ?drain_timeout, "draining");
+    tokio::select! {
+        finished = parts.drain(drain_timeout) => {
+            if !finished {
+                tracing::warn!("the drain timeout is over; the sessions that are left are ended");
+            }
+        }
+        _ = signals.beyond_reload() => tracing::info!("ending at once"),
+    }
 }
 
 /// The line that tools wait for: what listens where (ports may have been 0).

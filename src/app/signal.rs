@@ -19,6 +19,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     draining: bool,
+    /// A wish to reload came while something else was waited for.
+    reload_asked: bool,
 }
 
 impl Signals {
@@ -28,11 +30,26 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             draining: false,
+            reload_asked: false,
         })
+    }
+
+    /// The next event that is no wish to reload; such a wish is kept for [`Signals::next`]. Cancel safe.
+    pub(super) async fn beyond_reload(&mut self) -> Event {
+        loop {
+            match self.received().await {
+                Event::Reload => self.reload_asked = true,
+                ended @ (Event::Drain | Event::End) => return ended,
+            }
+        }
     }
 
     /// The next event. Cancel safe.
     pub(super) async fn next(&mut self) -> Event {
+        if std::mem::take(&mut self.reload_asked) { Event::Reload } else { self.received().await }
+    }
+
+    async fn received(&mut self) -> Event {
         tokio::select! {
             _ = self.hangup.recv() => Event::Reload,
             _ = self.interrupt.recv() => Event::End,

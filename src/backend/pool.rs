@@ -263,6 +263,12 @@ impl ServerPool {
         });
     }
 
+    /// The last connect of somebody's failed, and none of theirs has succeeded since.
+    pub(crate) fn is_failing(&self) -> bool {
+        let book = self.book.lock();
+        (0..book.keys.len()).any(|lane| book.ledger.count(lane).failing)
+    }
+
     pub(crate) fn status(&self, rows: &mut Vec<PoolStatus>) {
         let book = self.book.lock();
         for (lane, key) in book.keys.iter().enumerate() {

@@ -150,6 +150,11 @@ impl PoolSet {
         }
     }
 
+    /// Whether the server could not be connected to when this was last tried.
+    pub(crate) fn is_failing(&self, server: &Server) -> bool {
+        self.pools.read().get(server).is_some_and(|pool| pool.is_failing())
+    }
+
     /// One row per server, credential and flavor, in the order of server and user.
     pub(crate) fn status(&self) -> Vec<PoolStatus> {
         let mut rows = Vec::new();

@@ -253,4 +253,8 @@ fn database(name: &str, old: &MapDatabase, new: &MapDatabase, lines: &mut Vec<St
             lines.push(format!("table {table} is now {after} (was {before})"));
         }
     });
+    let functions = |database: &MapDatabase| -> BTreeMap<String, ()> {
+        database.functions.iter().map(|function| (format!("{name}.{function}"), ())).collect()
+    };
+    changes("function", &functions(old), &functions(new), lines, |_, (), (), _| {});
 }

@@ -197,6 +197,8 @@ pub(crate) struct MapDatabase {
     pub(crate) name: String,
     pub(crate) default_shard: Option<String>,
     pub(crate) tables: Vec<MapTable>,
+    /// Stored or loaded functions that read no tables, in lower case.
+    pub(crate) functions: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +252,8 @@ impl Map {
             lines.extend(tables.map(|table| {
                 format!("table {:?} {:?} {}", database.name, table.name.to_lowercase(), table.placement)
             }));
+            let functions = database.functions.iter();
+            lines.extend(functions.map(|function| format!("function {:?} {function:?}", database.name)));
         }
         lines.sort_unstable();
         xxh3_64(lines.join("\n").as_bytes())

@@ -330,8 +330,14 @@ fn read_database(
             reader.fault(&listed.span, format!("{} tables", tables.len()), help);
         }
     }
+    let functions = reader.texts("functions").unwrap_or_default();
     reader.finish();
-    Some(MapDatabase { name: name?.value, default_shard: default_shard.map(|shard| shard.value), tables })
+    Some(MapDatabase {
+        name: name?.value,
+        default_shard: default_shard.map(|shard| shard.value),
+        tables,
+        functions: functions.into_iter().map(|function| function.value.to_lowercase()).collect(),
+    })
 }
 
 /// `"reference"`, `{ shard = "s1" }` or `{ scheme = "…", shard_key = "…" }`.

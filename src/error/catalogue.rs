@@ -279,6 +279,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "name the columns; after a change on the servers themselves reload the schema (SHARDWAY RELOAD)",
     ),
     own(
+        "SW1220",
+        1235,
+        "42000",
+        Kind::Statement,
+        "a stored function over several shards",
+        "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
+    ),
+    own(
         "SW1301",
         1235,
         "42000",

@@ -4,7 +4,10 @@
 //! error on any shard rolls all of them back. What remains is the time between the first COMMIT and the last: a server or proxy
 //! that dies there leaves some shards without the write, and the client is told which (SW1305).
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::exchange::{Answer, answer, ask};
 use super::failure::Failure;
@@ -13,6 +16,9 @@ use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::topology::ShardName;
 use crate::wire::{ErrPacket, OkPacket, StatusFlags, query_packet};
+
+/// How long the answers to COMMIT are waited for: a disk may take its time, a client should not wait for ever.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// One shard's part in a statement.
 #[derive(Debug)]
@@ -58,7 +64,8 @@ pub(crate) enum Tally {
 
 /// Runs a write on all participants, or on none.
 ///
-/// An interruption is heeded until the first COMMIT is sent; the connections must then be closed, which rolls back.
+/// An interruption is heeded until the first COMMIT is sent; the connections must then be closed, which rolls back. After that it
+/// ends the waiting, as does [`COMMIT_WAIT_MAX`]: SW1305 tells which shards have not answered.
 pub(crate) async fn write_everywhere(
     participants: &mut [Participant<'_>],
     tally: Tally,
@@ -69,7 +76,7 @@ pub(crate) async fn write_everywhere(
         answers = write(participants) => answers?,
         interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
     };
-    commit(participants).await?;
+    commit(participants, interrupt).await?;
     Ok(combine(&answers, tally))
 }
 
@@ -117,7 +124,7 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
 }
 
 /// COMMIT goes to all shards before any answer is read. From here on an error means that the outcome differs by shard.
-async fn commit(participants: &mut [Participant<'_>]) -> Result<(), Failure> {
+async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>) -> Result<(), Failure> {
     let packet = query_packet(b"COMMIT");
     let mut failed = Vec::new();
     let mut sent = vec![true; participants.len()];
@@ -127,11 +134,23 @@ async fn commit(participants: &mut [Participant<'_>]) -> Result<(), Failure> {
             failed.push(format!("{}: {error}", participant.shard));
         }
     }
+    let given_up = Interrupt {
+        alarm: interrupt.alarm,
+        deadline: Some((Instant::now() + COMMIT_WAIT_MAX, COMMIT_WAIT_MAX)),
+    };
     for (index, participant) in participants.iter_mut().enumerate() {
         if !sent[index] {
             continue;
         }
-        match answer(participant.connection).await {
+        let answered = tokio::select! {
+            biased;
+            answered = answer(participant.connection) => answered,
+            interrupted = given_up.wait() => {
+                failed.push(format!("{}: no answer to COMMIT yet, {interrupted}", participant.shard));
+                continue;
+            }
+        };
+        match answered {
             Ok(Answer::Ok(_) | Answer::Rows(_)) => {}
             Ok(Answer::Error(packet)) => failed.push(format!("{}: {}", participant.shard, text_of(&packet))),
             Err(error) => failed.push(format!("{}: {error}", participant.shard)),

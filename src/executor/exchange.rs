@@ -52,9 +52,18 @@ pub(crate) async fn ask_for<S: Stream>(
     statement: &[u8],
     interrupt: &Interrupt<'_>,
 ) -> Result<Answer, Failure> {
+    watched(client, interrupt, ask(connection, statement)).await
+}
+
+/// Waits for `work` on a client's behalf: in vain when the client goes away, is killed or has no time left.
+pub(crate) async fn watched<S: Stream, T, E: Into<Failure>>(
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
-        answer = ask(connection, statement) => answer.map_err(Failure::from),
+        done = work => done.map_err(Into::into),
         gone = client.gone() => Err(Failure::ClientGone(gone)),
         interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
     }

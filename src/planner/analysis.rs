@@ -8,6 +8,7 @@ use super::Request;
 use super::names::{self, Place};
 use super::physical::Verb;
 use super::predicate::Predicate;
+use super::stored::Stored;
 use crate::error::ClientError;
 use crate::topology::{Column, Topology};
 
@@ -37,8 +38,8 @@ pub(super) struct Analysis<'r> {
     pub(super) shard_column: bool,
     /// The first function seen whose value would differ between copies.
     pub(super) varying: Option<String>,
-    /// It calls what may be a stored function.
-    pub(super) calls_stored: bool,
+    /// Functions that are not the server's own.
+    pub(super) stored: Vec<Stored>,
     pub(super) depth: usize,
 }
 
@@ -120,7 +121,7 @@ impl<'r> Analysis<'r> {
             verb: Verb::Read,
             shard_column: mentioned,
             varying: None,
-            calls_stored: false,
+            stored: Vec::new(),
             depth: 0,
         }
     }

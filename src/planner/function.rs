@@ -1,5 +1,5 @@
 //! What the planner knows of functions by name: which aggregate, which are MySQL's own and compute from their arguments
-//! alone, which give another value on every server.
+//! alone, which give another value on every server; what is none of these is stored or loaded by the users.
 
 /// Functions that compute one value from many rows.
 #[rustfmt::skip]
@@ -61,6 +61,43 @@ const PURE: &[&str] = &[
     "YEAR", "YEARWEEK",
 ];
 
+/// The server's other functions: they ask it for something of its own, order rows, or are about geometry and the like.
+/// Known only so that they are not taken for stored functions.
+#[rustfmt::skip]
+const OTHERS: &[&str] = &[
+    "ADD_MONTHS", "ASYMMETRIC_DECRYPT", "ASYMMETRIC_DERIVE", "ASYMMETRIC_ENCRYPT", "ASYMMETRIC_SIGN",
+    "ASYMMETRIC_VERIFY", "BINLOG_GTID_POS", "COLUMN_ADD", "COLUMN_CHECK", "COLUMN_CREATE", "COLUMN_DELETE",
+    "COLUMN_EXISTS", "COLUMN_GET", "COLUMN_JSON", "COLUMN_LIST", "CONCAT_OPERATOR_ORACLE",
+    "CREATE_ASYMMETRIC_PRIV_KEY", "CREATE_ASYMMETRIC_PUB_KEY", "CREATE_DH_PARAMETERS", "CREATE_DIGEST",
+    "CUME_DIST", "DECODE", "DECODE_HISTOGRAM", "DECODE_ORACLE", "DENSE_RANK", "DES_DECRYPT", "DES_ENCRYPT",
+    "ENCODE", "ENCRYPT", "ETAG", "FIRST_VALUE", "FORMAT_PICO_TIME", "FROM_VECTOR", "GEOMCOLLECTION", "GROUPING",
+    "GTID_SUBSET", "GTID_SUBTRACT", "ICU_VERSION", "JSON_DUALITY_OBJECT", "JSON_SCHEMA_VALIDATION_REPORT",
+    "JSON_STORAGE_FREE", "JSON_TABLE", "KDF", "LAG", "LAST_VALUE", "LEAD", "LPAD_ORACLE", "LTRIM_ORACLE",
+    "MASTER_GTID_WAIT", "MBRCONTAINS", "MBRCOVEREDBY", "MBRCOVERS", "MBRDISJOINT", "MBREQUAL", "MBREQUALS",
+    "MBRINTERSECTS", "MBROVERLAPS", "MBRTOUCHES", "MBRWITHIN", "MULTILINESTRING", "MULTIPOINT", "MULTIPOLYGON",
+    "NAME_CONST", "NTH_VALUE", "NTILE", "OLD_PASSWORD", "PASSWORD", "PERCENT_RANK", "PS_CURRENT_THREAD_ID",
+    "PS_THREAD_ID", "RANK", "REPLACE_ORACLE", "ROLES_GRAPHML", "ROW_NUMBER", "RPAD_ORACLE", "RTRIM_ORACLE",
+    "SFORMAT", "SOURCE_POS_WAIT", "STATEMENT_DIGEST", "STATEMENT_DIGEST_TEXT", "STRING_TO_VECTOR",
+    "ST_BOUNDARY", "ST_BUFFER_STRATEGY", "ST_CONVEXHULL", "ST_DIFFERENCE", "ST_DIMENSION", "ST_DISJOINT",
+    "ST_ENDPOINT", "ST_ENVELOPE", "ST_EXTERIORRING", "ST_FRECHETDISTANCE", "ST_GEOMCOLLFROMTEXT",
+    "ST_GEOMCOLLFROMTXT", "ST_GEOMCOLLFROMWKB", "ST_GEOMETRYCOLLECTIONFROMTEXT", "ST_GEOMETRYCOLLECTIONFROMWKB",
+    "ST_GEOMETRYFROMTEXT", "ST_GEOMETRYFROMWKB", "ST_GEOMETRYN", "ST_GEOMETRYTYPE", "ST_HAUSDORFFDISTANCE",
+    "ST_INTERIORRINGN", "ST_INTERSECTION", "ST_ISCLOSED", "ST_ISEMPTY", "ST_ISRING", "ST_ISSIMPLE",
+    "ST_LATFROMGEOHASH", "ST_LINEFROMTEXT", "ST_LINEFROMWKB", "ST_LINEINTERPOLATEPOINT",
+    "ST_LINEINTERPOLATEPOINTS", "ST_LINESTRINGFROMTEXT", "ST_LINESTRINGFROMWKB", "ST_LONGFROMGEOHASH",
+    "ST_MAKEENVELOPE", "ST_MLINEFROMTEXT", "ST_MLINEFROMWKB", "ST_MPOINTFROMTEXT", "ST_MPOINTFROMWKB",
+    "ST_MPOLYFROMTEXT", "ST_MPOLYFROMWKB", "ST_MULTILINESTRINGFROMTEXT", "ST_MULTILINESTRINGFROMWKB",
+    "ST_MULTIPOINTFROMTEXT", "ST_MULTIPOINTFROMWKB", "ST_MULTIPOLYGONFROMTEXT", "ST_MULTIPOLYGONFROMWKB",
+    "ST_NUMGEOMETRIES", "ST_NUMINTERIORRING", "ST_NUMINTERIORRINGS", "ST_NUMPOINTS", "ST_POINTATDISTANCE",
+    "ST_POINTFROMGEOHASH", "ST_POINTFROMWKB", "ST_POINTN", "ST_POINTONSURFACE", "ST_POLYFROMTEXT",
+    "ST_POLYFROMWKB", "ST_POLYGONFROMTEXT", "ST_POLYGONFROMWKB", "ST_RELATE", "ST_SIMPLIFY", "ST_STARTPOINT",
+    "ST_SWAPXY", "ST_SYMDIFFERENCE", "ST_TRANSFORM", "ST_UNION", "ST_VALIDATE", "ST_WKBTOSQL", "ST_WKTTOSQL",
+    "SUBSTR_ORACLE", "TO_VECTOR", "TRIM_ORACLE", "VALIDATE_PASSWORD_STRENGTH", "VECTOR_DIM", "VECTOR_TO_STRING",
+    "VEC_DISTANCE", "VEC_DISTANCE_COSINE", "VEC_DISTANCE_EUCLIDEAN", "VEC_FROMTEXT", "VEC_TOTEXT",
+    "WAIT_FOR_EXECUTED_GTID_SET", "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS", "WSREP_LAST_SEEN_GTID",
+    "WSREP_LAST_WRITTEN_GTID", "WSREP_SYNC_WAIT_UPTO_GTID",
+];
+
 /// The name of an aggregate function as messages spell it.
 pub(super) fn aggregate(name: &str) -> Option<&'static str> {
     let at = AGGREGATES.binary_search_by(|known| compare(known, name)).ok()?;
@@ -77,6 +114,11 @@ pub(super) fn is_pure(name: &str) -> bool {
     holds(PURE, name)
 }
 
+/// A function of the server's own, whatever it does. Others are stored in a database or loaded from a library.
+pub(super) fn is_native(name: &str) -> bool {
+    [AGGREGATES, VARYING, PURE, OTHERS].iter().any(|names| holds(names, name))
+}
+
 fn holds(names: &[&str], name: &str) -> bool {
     names.binary_search_by(|known| compare(known, name)).is_ok()
 }
@@ -91,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_list_is_in_order_so_that_it_can_be_searched() {
-        for list in [AGGREGATES, VARYING, PURE] {
+        for list in [AGGREGATES, VARYING, PURE, OTHERS] {
             for pair in list.windows(2) {
                 assert!(compare(pair[0], pair[1]).is_lt(), "{} before {}", pair[0], pair[1]);
             }
@@ -104,6 +146,8 @@ mod tests {
         assert!(is_varying("uuid"));
         assert!(is_pure("coalesce"));
         assert!(!is_pure("my_own_function"));
+        assert!(is_native("st_simplify") && is_native("sleep") && is_native("row_number"));
+        assert!(!is_native("my_own_function"));
         assert_eq!(aggregate("any_value"), None);
     }
 }

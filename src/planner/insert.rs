@@ -14,6 +14,7 @@ use super::proof::Placed;
 use super::query::{co_located, pinned, single};
 use super::walk::Names;
 use crate::error::ClientError;
+use crate::sql;
 use crate::topology::{Column, ShardId, Topology};
 
 /// Values that are read as one SELECT.
@@ -62,7 +63,7 @@ pub(super) fn plan(insert: &Insert, request: &Request<'_>, topology: &Topology) 
         Place::Single(shard) => single(Verb::Write, *shard, topology),
         Place::System => Plan::refused(Verb::Write, ClientError::new("SW1215", "a write to a system schema")),
         Place::Reference => reference(&target, &analysis, request),
-        Place::Sharded(key) if rows => sharded_rows(&target, key, &analysis),
+        Place::Sharded(key) if rows => sharded_rows(&target, key, &analysis, request),
         Place::Sharded(key) => sharded_set(&target, key, &analysis),
     };
     let plan = Plan { insert_id: insert_id(&target, request), ..plan };
@@ -73,7 +74,7 @@ pub(super) fn plan(insert: &Insert, request: &Request<'_>, topology: &Topology) 
 fn insert_id(target: &Target<'_>, request: &Request<'_>) -> InsertId {
     let mut columns = target.definition.iter().flat_map(|columns| columns.iter());
     let generated = columns.find(|column| column.auto_increment);
-    let told_by_function = request.statement.features.has(crate::sql::Feature::LastInsertId);
+    let told_by_function = request.statement.features.has(sql::Feature::LastInsertId);
     let (Some(generated), false, []) = (generated, told_by_function, duplicates(target.insert)) else {
         return InsertId::Unknown;
     };
@@ -117,10 +118,10 @@ fn look_through(
 ) -> Result<(), ClientError> {
     let text = [b"SELECT ".as_slice(), &expressions.join(b", ".as_slice())].concat();
     let unreadable = |reason: String| ClientError::new("SW1201", format!("the values of the rows: {reason}"));
-    let mut statement = crate::sql::Statement::default();
+    let mut statement = sql::Statement::default();
     statement.scan(&text, request.context).map_err(|error| unreadable(error.to_string()))?;
-    let parsed = crate::sql::parse(&text, &statement, request.context)
-        .map_err(|error| unreadable(error.to_string()))?;
+    let parsed =
+        sql::parse(&text, &statement, request.context).map_err(|error| unreadable(error.to_string()))?;
     let sqlparser::ast::Statement::Query(query) = &parsed else {
         return Err(unreadable("they are not expressions".to_owned()));
     };
@@ -134,6 +135,7 @@ fn look_through(
     }
     analysis.varying = analysis.varying.take().or(apart.varying.take());
     analysis.obstacle = analysis.obstacle.or(apart.obstacle);
+    analysis.stored.append(&mut apart.stored);
     analysis.refs.append(&mut apart.refs);
     // Of no block of this analysis: nothing ties them to it.
     analysis.refs[before..].iter_mut().for_each(|reference| reference.home = usize::MAX);
@@ -153,7 +155,7 @@ fn is_plain_string(value: &[u8]) -> bool {
     matches!(value, [b'\'', content @ .., b'\''] if !content.iter().any(|byte| matches!(byte, b'\'' | b'\\')))
 }
 
-/// Tables that the values read must be where the row goes.
+/// What the values read must be where the row goes.
 fn subqueries(target: &Target<'_>, analysis: &mut Analysis<'_>) -> Result<(), ClientError> {
     for reference in &analysis.refs[1..] {
         let local = match (&target.place, &reference.place) {
@@ -166,7 +168,13 @@ fn subqueries(target: &Target<'_>, analysis: &mut Analysis<'_>) -> Result<(), Cl
             return Err(ClientError::new("SW1202", detail));
         }
     }
-    Ok(())
+    match (&target.place, analysis.shard_of_stored()?) {
+        (_, None) => Ok(()),
+        (Place::Single(shard), Some((of, _))) if *shard == of => Ok(()),
+        (_, Some((_, function))) => {
+            Err(ClientError::new("SW1202", format!("an INSERT whose values are computed by {function}")))
+        }
+    }
 }
 
 fn is_values(query: &Query) -> bool {
@@ -297,7 +305,12 @@ fn place_of(columns: &[String], name: &str) -> Option<usize> {
     columns.iter().position(|column| column.eq_ignore_ascii_case(name))
 }
 
-fn sharded_rows(target: &Target<'_>, key: &KeyColumn, analysis: &Analysis<'_>) -> Plan {
+fn sharded_rows(
+    target: &Target<'_>,
+    key: &KeyColumn,
+    analysis: &Analysis<'_>,
+    request: &Request<'_>,
+) -> Plan {
     let Some(columns) = &target.columns else { return unknown_columns(target) };
     let Some(value) = place_of(columns, &key.name) else { return missing_key(target, key) };
     let routing = Routing::Rows {
@@ -307,6 +320,7 @@ fn sharded_rows(target: &Target<'_>, key: &KeyColumn, analysis: &Analysis<'_>) -
         value,
         arity: columns.len(),
         generated: is_generated(target, key),
+        columns: takes_columns(request).then(|| written(columns)).flatten(),
     };
     let proof = "Each row goes to the shard of its key; with several shards each gets its own rows.";
     let combine = match analysis.obstacle {
@@ -314,6 +328,27 @@ fn sharded_rows(target: &Target<'_>, key: &KeyColumn, analysis: &Analysis<'_>) -
         None => Combine::Concatenate,
     };
     Plan::new(Verb::Write, routing, "insert-rows", proof).combined(combine)
+}
+
+/// Nothing in parentheses stands in front of VALUES: neither a list of columns, be it empty, nor one of partitions.
+fn takes_columns(request: &Request<'_>) -> bool {
+    let mut lexer = sql::Lexer::new(request.text, request.context);
+    let mut closed = true;
+    while let Ok(token) = lexer.next_token() {
+        if token.start >= request.statement.values_at {
+            return !closed;
+        }
+        closed = token.is_symbol(b')');
+    }
+    false
+}
+
+/// The columns as a list in SQL. A name beyond ASCII would have to be written in the client's character set: not here.
+fn written(columns: &[String]) -> Option<Box<str>> {
+    let names: Vec<String> =
+        columns.iter().map(|column| format!("`{}`", column.replace('`', "``"))).collect();
+    let list = format!("({}) ", names.join(", "));
+    list.is_ascii().then(|| list.into_boxed_str())
 }
 
 fn sharded_set(target: &Target<'_>, key: &KeyColumn, analysis: &Analysis<'_>) -> Plan {

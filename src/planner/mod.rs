@@ -19,6 +19,7 @@ mod predicate;
 mod proof;
 mod query;
 mod shard_column;
+mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};

@@ -69,6 +69,9 @@ pub(crate) enum Routing {
         arity: usize,
         /// The key column is AUTO_INCREMENT: zero stands for a number that only a server knows.
         generated: bool,
+        /// The list of columns that the statement leaves out, to be written in front of VALUES: the server then takes the
+        /// values for the columns that they were routed by, even when its table has changed since it was asked.
+        columns: Option<Box<str>>,
     },
     /// INSERT … SET, INSERT … SELECT of constants: all rows carry this key.
     Insert { scheme: SchemeId, column: String, key_type: ColumnType, key: KeyExpression, generated: bool },

@@ -46,6 +46,18 @@ impl Analysis<'_> {
                 },
             }
         }
+        let stored = match self.shard_of_stored() {
+            Ok(stored) => stored,
+            Err(error) => return Placed::Refused(error),
+        };
+        if let Some((shard, name)) = &stored {
+            match single {
+                Some((other, table)) if other != *shard => {
+                    return Placed::Refused(self.apart(table, other, name, *shard));
+                }
+                _ => single = Some((*shard, name)),
+            }
+        }
         let sharded = self.sharded();
         match (single, sharded.is_empty()) {
             (None, true) => Placed::Anywhere { reference, system },
@@ -62,7 +74,13 @@ impl Analysis<'_> {
         }
     }
 
-    fn apart(&self, left: &str, left_shard: ShardId, right: &str, right_shard: ShardId) -> ClientError {
+    pub(super) fn apart(
+        &self,
+        left: &str,
+        left_shard: ShardId,
+        right: &str,
+        right_shard: ShardId,
+    ) -> ClientError {
         let name = |shard| self.topology.shard(shard).name.clone();
         let detail =
             format!("{left} is on shard {}, {right} on shard {}", name(left_shard), name(right_shard));

@@ -56,7 +56,7 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
             pinned(verb, parts, construct)
         }
     };
-    Plan { calls_stored: analysis.calls_stored, ..plan.over(tables) }
+    Plan { calls_stored: !analysis.stored.is_empty(), ..plan.over(tables) }
 }
 
 impl Analysis<'_> {

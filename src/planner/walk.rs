@@ -13,6 +13,7 @@ use super::function::{aggregate, is_pure, is_varying};
 use super::names::{Place, split};
 use super::physical::Verb;
 use super::predicate::Predicate;
+use super::stored::Stored;
 use crate::error::ClientError;
 
 /// Common table expressions in sight, innermost first.
@@ -374,9 +375,8 @@ impl Analysis<'_> {
     fn function(&mut self, function: &Function, block: BlockId) {
         let Some(name) = function.name.0.last().map(ToString::to_string) else { return };
         let name = name.trim_matches('`');
-        if function.name.0.len() > 1 {
-            self.hinder("a stored function");
-            self.calls_stored = true;
+        if let Some(stored) = Stored::of(&function.name) {
+            self.stored_function(stored);
         } else if function.over.is_some() {
             self.blocks[block].windowed = true;
         } else if let Some(aggregate) = aggregate(name) {
@@ -392,7 +392,6 @@ impl Analysis<'_> {
             }
         } else if !is_pure(name) {
             self.hinder("a function that may depend on the server it runs on");
-            self.calls_stored |= !is_varying(name);
         }
         if is_varying(name) {
             self.varying.get_or_insert_with(|| name.to_ascii_uppercase());

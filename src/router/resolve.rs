@@ -34,13 +34,16 @@ impl<'a> Resolver<'a> {
                 let space = KeySpace { scheme: self.topology.scheme(*scheme), kind: key_type };
                 rows::one_key(self, space, column, key, *generated).map(Part::One)
             }
-            Routing::Rows { scheme, column, key_type, value, arity, generated } => {
+            Routing::Rows { scheme, column, key_type, value, arity, generated, columns } => {
                 let space = KeySpace { scheme: self.topology.scheme(*scheme), kind: key_type };
-                rows::split(
-                    self,
-                    space,
-                    &rows::Shape { column, value: *value, arity: *arity, generated: *generated },
-                )
+                let shape = rows::Shape {
+                    column,
+                    value: *value,
+                    arity: *arity,
+                    generated: *generated,
+                    columns: columns.as_deref(),
+                };
+                rows::split(self, space, &shape)
             }
             Routing::Copies { generated, arity } => rows::copies(self, *generated, *arity),
             Routing::Refused { error, .. } => Err(error.clone().into()),

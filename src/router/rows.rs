@@ -17,6 +17,8 @@ pub(super) struct Shape<'p> {
     pub(super) arity: usize,
     /// The server numbers a key of zero.
     pub(super) generated: bool,
+    /// To be written in front of VALUES.
+    pub(super) columns: Option<&'p str>,
 }
 
 /// A value of a row, by its bytes.
@@ -42,7 +44,7 @@ pub(super) fn one_key(
     }
 }
 
-/// Each shard gets its rows; one shard for all gets the text unchanged.
+/// Each shard gets its rows; one shard for all gets the text unchanged, if that names the columns.
 pub(super) fn split(
     resolver: &Resolver<'_>,
     space: KeySpace<'_>,
@@ -84,23 +86,30 @@ pub(super) fn split(
     }
     match (first, owners.is_empty()) {
         (None, _) => Err(internal("an INSERT without rows").into()),
-        (Some(first), true) => Ok(Part::One(first)),
-        (Some(_), false) => {
-            Ok(Part::Many(shards.iter().map(|shard| own_rows(resolver, shard, &owners)).collect()))
+        (Some(first), true) if shape.columns.is_none() => Ok(Part::One(first)),
+        (Some(first), all) => {
+            if all {
+                owners.resize(rows.len(), first);
+            }
+            let columns = shape.columns.unwrap_or_default();
+            Ok(Part::Many(shards.iter().map(|shard| own_rows(resolver, shard, columns, &owners)).collect()))
         }
     }
 }
 
-/// Head, the shard's rows, tail.
-fn own_rows(resolver: &Resolver<'_>, shard: ShardId, owners: &[ShardId]) -> Target {
+/// Head, names of the columns, VALUES, the shard's rows, tail.
+fn own_rows(resolver: &Resolver<'_>, shard: ShardId, columns: &str, owners: &[ShardId]) -> Target {
     let rows = &resolver.statement.rows;
     let text = resolver.text;
     let (start, end) = match (rows.first(), rows.last()) {
         (Some(first), Some(last)) => (first.span.start as usize, last.span.end as usize),
         _ => (text.len(), text.len()),
     };
-    let mut own = Vec::with_capacity(text.len());
-    own.extend_from_slice(text.get(..start).unwrap_or_default());
+    let values_at = resolver.statement.values_at as usize;
+    let mut own = Vec::with_capacity(text.len() + columns.len());
+    own.extend_from_slice(text.get(..values_at).unwrap_or_default());
+    own.extend_from_slice(columns.as_bytes());
+    own.extend_from_slice(text.get(values_at..start).unwrap_or_default());
     let mut separator: &[u8] = b"";
     for (row, owner) in rows.iter().zip(owners) {
         if *owner == shard {

@@ -206,7 +206,7 @@ impl<S: Stream> Session<S> {
         {
             return Err(self.lost(held, failure));
         }
-        let deadline = self.deadline(None);
+        let deadline = self.due;
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
         let answer = ask_for(&mut self.client, held.lease.connection(), &run.text, &interrupt).await;
         let ok = match answer {

@@ -10,7 +10,7 @@ use super::lend::Joining;
 use super::metrics::StatementResult;
 use super::run::{End, Session};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Stream, ask, ask_all};
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask_all, ask_for};
 use crate::sql::{AccessMode, TransactionControl, TransactionScope, TransactionSettings};
 use crate::topology::{Role, ShardName};
 use crate::transaction::Transaction;
@@ -181,7 +181,8 @@ impl<S: Stream> Session<S> {
             let detail = format!("the connection of the transaction on shard {shard} is gone");
             return Err(Failure::Refused(ClientError::new("SW1304", detail)));
         };
-        match ask(held.lease.connection(), b"COMMIT").await {
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        match ask_for(&mut self.client, held.lease.connection(), b"COMMIT", &interrupt).await {
             Ok(Answer::Ok(_) | Answer::Rows(_)) => {
                 held.in_transaction = false;
                 self.keep_or_let_go(held);
@@ -195,10 +196,16 @@ impl<S: Stream> Session<S> {
                 self.roll_back_everywhere().await;
                 Err(Failure::Server { shard, packet })
             }
-            Err(error) => {
+            Err(failure) => {
                 drop(held);
                 self.roll_back_everywhere().await;
-                Err(Failure::Backend(error))
+                // Nobody knows whether it was carried out.
+                Err(match failure {
+                    Failure::Interrupted(interrupted) => {
+                        Failure::Refused(ClientError::new("SW1403", interrupted.to_string()))
+                    }
+                    other => other,
+                })
             }
         }
     }

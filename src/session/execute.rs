@@ -92,9 +92,11 @@ impl<S: Stream> Session<S> {
         }
         let count = topology.shards.len();
         let start = self.registration.id() as usize;
+        let mut shards: Vec<_> = (0..count).map(|step| &topology.shards[(start + step) % count]).collect();
+        // Those last where a connection would be waited for in vain.
+        shards.sort_by_key(|shard| self.shared.pools.is_failing(&shard.primary));
         let mut last = None;
-        for step in 0..count {
-            let shard = &topology.shards[(start + step) % count];
+        for shard in shards {
             match self.on_one(shard.id, way, text, statement, topology).await {
                 Err(failure @ Failure::Backend(_)) if failure.retry() == Retry::NothingSent => {
                     last = Some(failure)
@@ -180,8 +182,7 @@ impl<S: Stream> Session<S> {
         text: &Bytes,
         statement: &sql::Statement,
     ) -> Result<Outcome, Failure> {
-        let deadline = self.deadline(statement.hint.as_ref());
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         let status = self.status();
         let connection = held.lease.connection();
         // The server does not know of the transaction that waits for its first statement; clients go by the flag.

@@ -5,7 +5,7 @@ use super::held::Held;
 use super::run::Session;
 use crate::backend::Fit;
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Stream, ask, prepare};
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for, prepare, watched};
 use crate::topology::{Role, Server, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
 use crate::wire::StatusFlags;
@@ -73,8 +73,10 @@ impl<S: Stream> Session<S> {
             }
             None => {
                 let wanted = self.variables.state();
-                let lease = self.shared.pools.lease(server, &self.user.server, self.flavor, wanted).await?;
-                Held::new(shard.name.clone(), lease)
+                let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+                let lease = self.shared.pools.lease(server, &self.user.server, self.flavor, wanted);
+                // Who does not wait any more leaves the queue.
+                Held::new(shard.name.clone(), watched(&mut self.client, &interrupt, lease).await?)
             }
         };
         if let Err(failure) = self.make_ready(&mut held, joining).await {
@@ -92,7 +94,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Leads a connection to the session's state. What lives on a connection that is kept would not survive a reset.
-    pub(super) async fn lead(&self, held: &mut Held) -> Result<(), Failure> {
+    pub(super) async fn lead(&mut self, held: &mut Held) -> Result<(), Failure> {
         let wanted = self.variables.state();
         let kept = held.in_transaction || !held.pins.is_empty();
         if kept && matches!(held.lease.connection().state.fits(wanted), Fit::Reset | Fit::Unfit) {
@@ -100,7 +102,8 @@ impl<S: Stream> Session<S> {
                 format!("the connection to shard {} cannot be led to the session's variables", held.shard);
             return Err(Failure::Refused(ClientError::new("SW1306", detail)));
         }
-        prepare(held.lease.connection(), wanted).await
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        watched(&mut self.client, &interrupt, prepare(held.lease.connection(), wanted)).await
     }
 
     /// Sends what waits for the transaction's first statement. The caller forgets `next_transaction` once all connections of
@@ -115,8 +118,9 @@ impl<S: Stream> Session<S> {
         // Without BEGIN it stays on the connection when the statement begins no transaction (it fails, it reads no table): whoever
         // came next would have it.
         held.tainted |= begin.is_empty() && !characteristics.is_empty();
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
         for statement in characteristics.iter().chain(&begin) {
-            match ask(held.lease.connection(), statement).await? {
+            match ask_for(&mut self.client, held.lease.connection(), statement, &interrupt).await? {
                 Answer::Ok(ok) => {
                     held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
                 }

@@ -57,6 +57,8 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
+    /// When the running statement is stopped, and after how long.
+    pub(super) due: Option<(Instant, Duration)>,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -220,6 +222,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            due: None,
             pin_shown: false,
             silence,
         }

@@ -8,12 +8,12 @@ use super::lend::{Effect, Joining};
 use super::local::conditions_of;
 use super::metrics::RouteLabel;
 use super::run::Session;
-use super::settle::asked_insert_id;
+use super::settle::{asked_insert_id, told_of_loss};
 use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere,
+    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere, watched,
     write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
@@ -54,7 +54,7 @@ impl<S: Stream> Session<S> {
                 Participant::new(held.shard.clone(), held.lease.connection(), text)
             })
             .collect();
-        let result = self.run_on_many(plan, statement, &mut participants).await;
+        let result = self.run_on_many(plan, &mut participants).await;
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         let copies = plan.combine == Combine::Identical;
         let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
@@ -79,6 +79,7 @@ impl<S: Stream> Session<S> {
             Verb::Read | Verb::LockingRead => self.settle_reads(held, &progress, result).await,
             Verb::Write | Verb::Definition => {
                 let settled = is_settled(plan.verb, &result);
+                let pinned = held.iter().any(|one| !one.pins.is_empty());
                 for mut one in held {
                     one.tainted |= taints(statement);
                     match settled {
@@ -87,7 +88,10 @@ impl<S: Stream> Session<S> {
                         false => self.abandon(one, was_stopped(&result)),
                     }
                 }
-                result
+                self.show_pins();
+                result.map_err(
+                    |failure| if pinned && !settled { told_of_loss(failure, pinned) } else { failure },
+                )
             }
         };
         if let Some(ok) = result? {
@@ -144,15 +148,15 @@ impl<S: Stream> Session<S> {
         progress: &[Progress],
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut lost, mut rolled_back) = (false, false);
+        let (mut lost, mut rolled_back, mut pinned) = (false, false, false);
         for (mut one, progress) in held.into_iter().zip(progress) {
-            let bound = one.in_transaction;
+            let (bound, kept) = (one.in_transaction, !one.pins.is_empty());
             match progress {
                 Progress::Answered(status) => {
                     // As one server: those of the first shard first.
                     if result.is_ok() && self.diagnostics.warnings > 0 {
                         let Ok(more) = conditions_of(one.lease.connection()).await else {
-                            lost |= bound;
+                            (lost, pinned) = (lost | bound, pinned | kept);
                             continue;
                         };
                         self.diagnostics.conditions.extend(more);
@@ -165,14 +169,14 @@ impl<S: Stream> Session<S> {
                         rolled_back |= !one.in_transaction;
                     }
                     Err(_) => {
-                        lost = true;
+                        (lost, pinned) = (true, pinned | kept);
                         continue;
                     }
                 },
                 Progress::Refused => {}
                 // In the middle of something: it is closed.
                 Progress::Begun | Progress::Rows => {
-                    lost |= bound;
+                    (lost, pinned) = (lost | bound, pinned | kept);
                     self.abandon(one, was_stopped(&result));
                     continue;
                 }
@@ -180,23 +184,25 @@ impl<S: Stream> Session<S> {
             self.transaction.observe(&one.shard, one.in_transaction);
             self.keep_or_let_go(one);
         }
+        self.show_pins();
         if rolled_back {
             self.roll_back_everywhere().await;
         } else if lost {
             self.transaction = Transaction::Aborted;
-            return result.map_err(Failure::of_transaction);
         }
-        result
+        match lost || pinned {
+            true => result.map_err(|failure| told_of_loss(failure, pinned)),
+            false => result,
+        }
     }
 
     /// Reads forward their rows to the client; writes and definitions give the OK packet to be sent.
     async fn run_on_many(
         &mut self,
         plan: &Plan,
-        statement: &sql::Statement,
         participants: &mut [Participant<'_>],
     ) -> Result<Option<OkPacket>, Failure> {
-        let (status, deadline) = (self.status(), self.deadline(statement.hint.as_ref()));
+        let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
@@ -222,7 +228,7 @@ impl<S: Stream> Session<S> {
             }
             Verb::Definition => {
                 self.account.route = RouteLabel::Everywhere;
-                define_everywhere(participants).await.map(Some)
+                watched(&mut self.client, &interrupt, define_everywhere(participants)).await.map(Some)
             }
         }
     }

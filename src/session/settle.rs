@@ -10,7 +10,8 @@ use super::registry::PinStatus;
 use super::run::Session;
 use super::variables::{Release, pin_reason, taints};
 use crate::backend::{BackendError, Connection};
-use crate::executor::{Answer, Failure, Stream, ask};
+use crate::error::ClientError;
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask, ask_for};
 use crate::planner::InsertId;
 use crate::sql::{self, Feature, Kind};
 use crate::transaction::Transaction;
@@ -119,9 +120,11 @@ impl<S: Stream> Session<S> {
     }
 
     /// LAST_INSERT_ID() on whichever connection: the server is told the session's own value first.
-    pub(super) async fn carry_last_insert_id(&self, held: &mut Held) -> Result<(), Failure> {
+    pub(super) async fn carry_last_insert_id(&mut self, held: &mut Held) -> Result<(), Failure> {
         let statement = format!("SET last_insert_id = {}", self.diagnostics.last_insert_id);
-        match ask(held.lease.connection(), statement.as_bytes()).await? {
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        let asked = ask_for(&mut self.client, held.lease.connection(), statement.as_bytes(), &interrupt);
+        match asked.await? {
             Answer::Ok(_) | Answer::Rows(_) => Ok(()),
             Answer::Error(packet) => Err(Failure::Server { shard: held.shard.clone(), packet }),
         }
@@ -170,10 +173,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// A statement failed without an answer: its connection is closed, and a transaction on it is gone.
-    pub(super) fn lost(&mut self, mut held: Held, failure: Failure) -> Failure {
-        if let Failure::Interrupted(_) | Failure::ClientGone(_) = failure {
-            self.stop_on_server(&mut held);
-        }
+    pub(super) fn lost(&mut self, held: Held, failure: Failure) -> Failure {
         let was_transaction = held.in_transaction || self.transaction.shards().contains(&held.shard);
         let was_pinned = !held.pins.is_empty();
         self.abandon(held, matches!(failure, Failure::Interrupted(_) | Failure::ClientGone(_)));
@@ -184,7 +184,7 @@ impl<S: Stream> Session<S> {
         if was_transaction {
             self.transaction = Transaction::Aborted;
         }
-        failure.of_transaction()
+        told_of_loss(failure, was_pinned)
     }
 
     /// Closes a connection; `running` when a statement may still run on it.
@@ -206,6 +206,20 @@ impl<S: Stream> Session<S> {
                 tracing::warn!(server = %server.name, thread, %error, "a statement could not be stopped on its server");
             }
         }));
+    }
+}
+
+/// What a client is told when a connection went that a transaction lived on, or something else that it may count on.
+pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
+    match failure {
+        Failure::Backend(error) | Failure::Broken(error) => {
+            Failure::Refused(ClientError::new("SW1304", error.to_string()))
+        }
+        Failure::Interrupted(interrupted) if pinned => {
+            let detail = format!("{interrupted}; the connection that the session was pinned to went with it");
+            Failure::Refused(ClientError::new("SW1304", detail))
+        }
+        other => other,
     }
 }
 

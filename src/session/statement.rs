@@ -30,6 +30,7 @@ impl<S: Stream> Session<S> {
         let scanned = statement.scan(&text, self.variables.context());
         let result = match scanned {
             Ok(()) => {
+                self.due = self.deadline(statement.hint.as_ref());
                 self.registration.begin_statement(&text, self.variables.context(), started);
                 let result = self.dispatch(&text, &statement).await;
                 self.registration.end_statement(self.transaction.shard());

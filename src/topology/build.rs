@@ -56,6 +56,7 @@ impl Topology {
             .map(|database| Database {
                 name: database.name.clone(),
                 default_shard: database.default_shard.as_deref().map(shard_id),
+                functions: database.functions.iter().cloned().collect(),
                 tables: database
                     .tables
                     .iter()
@@ -189,7 +190,10 @@ impl Topology {
             add(format!("scheme {:?} {:?}", scheme.name, scheme.function));
         }
         for database in &self.databases {
-            add(format!("database {:?} {:?}", database.name, database.default_shard));
+            add(format!(
+                "database {:?} {:?} {:?}",
+                database.name, database.default_shard, database.functions
+            ));
             let mut tables: Vec<_> = database.tables.iter().collect();
             tables.sort_by_key(|(name, _)| *name);
             for (name, table) in tables {

@@ -1,6 +1,6 @@
 //! One immutable topology and the look-ups in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::id::{Epoch, MapVersion, SchemeId, ShardId, ShardSet};
 use super::shard::Shard;
@@ -31,6 +31,8 @@ pub(crate) struct Database {
     pub(crate) default_shard: Option<ShardId>,
     /// By lower-case name.
     pub(crate) tables: HashMap<String, Table>,
+    /// Stored functions that read no tables, in lower case: any shard can compute them.
+    pub(crate) functions: BTreeSet<String>,
 }
 
 /// What a table name means.
@@ -67,6 +69,10 @@ impl Database {
             (0, _) => Home::Anywhere,
             _ => Home::Spread,
         }
+    }
+
+    pub(crate) fn has_sharded_tables(&self) -> bool {
+        self.tables.values().any(|table| matches!(table.placement, Placement::Sharded { .. }))
     }
 }
 

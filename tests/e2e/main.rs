@@ -24,6 +24,7 @@ mod routing;
 mod session_values;
 mod sessions;
 mod smoke;
+mod soak;
 mod stream;
 mod transactions;
 mod writes;

@@ -249,3 +249,25 @@ async fn a_key_that_no_range_owns_is_refused_before_anything_is_written() {
         assert_eq!(client.ok("SELECT year FROM t WHERE year > 1900").await.sorted(), ["2005", "2015"]);
     }
 }
+
+#[tokio::test]
+async fn a_column_moved_behind_the_proxys_back_moves_no_row_to_a_wrong_shard() {
+    for program in flavors() {
+        let mut shop = Shop::open(&program).await;
+        let orders = format!("{}.orders", shop.database.name);
+        for shard in 0..2 {
+            let moved = format!("ALTER TABLE {orders} MODIFY id INT NOT NULL FIRST");
+            shop.cluster.direct(shard).await.ok(moved).await;
+        }
+        for (customer, id) in [(1, 101), (2, 102), (3, 103), (4, 104), (5, 105), (6, 106)] {
+            shop.client.ok(format!("INSERT INTO orders VALUES ({customer}, {id}, 'one')")).await;
+        }
+        shop.client
+            .ok("INSERT INTO orders VALUES (7, 107, 'a'), (8, 108, 'b'), (9, 109, 'c'), (10, 110, 'd')")
+            .await;
+        for customer in 1..=10 {
+            let by_key = format!("SELECT id FROM orders WHERE customer = {customer}");
+            assert_eq!(shop.client.rows(&by_key).await, [(100 + customer).to_string()]);
+        }
+    }
+}

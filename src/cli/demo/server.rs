@@ -243,6 +243,7 @@ impl Server {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LocalError::files(format!("removing {}", log.display()))(error));
             }
+            // Removed, or there was none: the first start.
             Ok(()) | Err(_) => {}
         }
         let mut process = Supervised::start(&self.program.path, self.options(), &[], &log, &log)

@@ -20,6 +20,7 @@ fn map(scheme: MapScheme) -> Map {
             name: "Shop".to_owned(),
             default_shard: None,
             tables: vec![sharded("Orders"), sharded("Parts")],
+            functions: Vec::new(),
         }],
         schemes: vec![scheme],
     }
