@@ -21,9 +21,9 @@ const DRAIN_BYTES_MAX: usize = 1 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// One shard's result, up to its first row.
-struct Head {
+pub(super) struct Head {
     /// The column count and the definitions, whole packets' payloads.
-    columns: Vec<bytes::Bytes>,
+    pub(super) columns: Vec<bytes::Bytes>,
 }
 
 /// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
@@ -120,7 +120,7 @@ async fn forward<S: Stream>(
 }
 
 /// Reads the column definitions, or the ERR packet that came instead.
-async fn head<S: Stream>(
+pub(super) async fn head<S: Stream>(
     participant: &mut Participant<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
@@ -178,12 +178,12 @@ async fn rows<S: Stream>(
 }
 
 /// What comes next where rows do.
-enum Row {
+pub(super) enum Row {
     Values(bytes::Bytes),
     End(OkPacket),
 }
 
-async fn row<S: Stream>(
+pub(super) async fn row<S: Stream>(
     participant: &mut Participant<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
@@ -223,7 +223,7 @@ fn end_of(payload: &[u8], deprecate_eof: bool) -> Result<OkPacket, Malformed> {
 }
 
 /// A client that does not read must not outlive KILL and the end of draining.
-async fn put<S: Stream>(
+pub(super) async fn put<S: Stream>(
     client: &mut Client<S>,
     payload: &[u8],
     interrupt: &Interrupt<'_>,

@@ -1,4 +1,4 @@
-//! Runs one plan: on one shard the bytes of the result pass through; on several the rows are concatenated, or a write is
+//! Runs one plan: on one shard the bytes of the result pass through; on several the rows are concatenated (names united), or a write is
 //! done on all of them. Memory is bounded: by one read buffer per connection on the way through, by the largest row else.
 //!
 //! The executor borrows leases and the client's link; it keeps nothing. After a failure the session drops the leases,
@@ -13,6 +13,7 @@ mod failure;
 mod interrupt;
 pub(crate) mod metrics;
 mod passthrough;
+mod union;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
@@ -22,3 +23,4 @@ pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use passthrough::passthrough;
+pub(crate) use union::{Listing, union};

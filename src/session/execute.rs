@@ -15,7 +15,7 @@ use super::run::{End, Session};
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
 use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, passthrough};
-use crate::planner::{InsertId, Plan, Verb};
+use crate::planner::{Combine, InsertId, Plan, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
@@ -45,7 +45,9 @@ impl<S: Stream> Session<S> {
         statement: &sql::Statement,
         topology: &Topology,
     ) -> Result<(), End> {
-        let commits = plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
+        let maintains = plan.combine == Combine::Distinct;
+        let commits =
+            maintains || plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
         if commits && let Err(failure) = self.commit_quietly().await {
             return self.fail(failure).await;
         }
@@ -61,6 +63,9 @@ impl<S: Stream> Session<S> {
                     let text =
                         target.text.as_ref().map_or_else(|| text.clone(), |text| Bytes::from(text.clone()));
                     self.on_one(target.shard, way, &text, statement, topology).await
+                }
+                [target, ..] if plan.combine == Combine::OneOf => {
+                    self.on_one(target.shard, way, text, statement, topology).await
                 }
                 targets => self.on_many(plan, targets, route.role, text, statement, topology).await,
             },
@@ -83,7 +88,9 @@ impl<S: Stream> Session<S> {
         statement: &sql::Statement,
         topology: &Topology,
     ) -> Result<(), Failure> {
-        let joining = if plan.tables.is_empty() { Joining::Nothing } else { Joining::Transaction };
+        // What EXECUTE reads is not in its text.
+        let alone = plan.tables.is_empty() && statement.kind != Kind::Prepare;
+        let joining = if alone { Joining::Nothing } else { Joining::Transaction };
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
         let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());

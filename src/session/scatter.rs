@@ -13,13 +13,13 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere, watched,
-    write_everywhere,
+    Failure, Interrupt, Listing, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere,
+    union, watched, write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
 use crate::sql::{self, Feature};
-use crate::topology::{Role, Topology};
+use crate::topology::{Placement, Resolution, Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
 
@@ -42,6 +42,8 @@ impl<S: Stream> Session<S> {
         let joining = match plan.verb {
             // It commits before it runs, and begins nothing.
             Verb::Definition => Joining::Transaction,
+            // Lists of names are no rows.
+            Verb::Read | Verb::LockingRead if is_list(plan) => Joining::Nothing,
             Verb::Read | Verb::LockingRead | Verb::Write => Joining::WithOthers,
         };
         let mut held = self.gather(targets, (role, joining), statement, topology).await?;
@@ -54,7 +56,7 @@ impl<S: Stream> Session<S> {
                 Participant::new(held.shard.clone(), held.lease.connection(), text)
             })
             .collect();
-        let result = self.run_on_many(plan, &mut participants).await;
+        let result = self.run_on_many(plan, &mut participants, topology).await;
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         let copies = plan.combine == Combine::Identical;
         let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
@@ -201,13 +203,26 @@ impl<S: Stream> Session<S> {
         &mut self,
         plan: &Plan,
         participants: &mut [Participant<'_>],
+        topology: &Topology,
     ) -> Result<Option<OkPacket>, Failure> {
         let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
-                let outcome = concatenate(participants, status, &mut self.client, &interrupt).await?;
+                let outcome = match &plan.combine {
+                    Combine::Names { database, table } => {
+                        let keeps = |shard: &ShardName, name: &[u8]| is_at(topology, shard, database, name);
+                        let names = Listing::Names { column: *table, keeps: &keeps };
+                        union(participants, &names, status, &mut self.client, &interrupt).await?
+                    }
+                    Combine::Distinct => {
+                        union(participants, &Listing::Distinct, status, &mut self.client, &interrupt).await?
+                    }
+                    Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {
+                        concatenate(participants, status, &mut self.client, &interrupt).await?
+                    }
+                };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
             }
@@ -260,6 +275,25 @@ impl<S: Stream> Session<S> {
         // What may write was refused above, or has committed before it runs.
         let place = |target: &Target| self.check_place(&topology.shard(target.shard).name, Effect::Reads);
         targets.iter().try_for_each(place)
+    }
+}
+
+/// Whether the rows are about tables, not of them.
+fn is_list(plan: &Plan) -> bool {
+    matches!(plan.combine, Combine::Names { .. } | Combine::Distinct)
+}
+
+/// Whether the map has a table on this shard.
+fn is_at(topology: &Topology, shard: &ShardName, database: &str, table: &[u8]) -> bool {
+    let Ok(table) = std::str::from_utf8(table) else { return false };
+    let on = |id: ShardId| topology.shard(id).name == *shard;
+    match topology.resolve(database, table) {
+        Resolution::Table(table) => match table.placement {
+            Placement::Single { shard } => on(shard),
+            Placement::Sharded { .. } | Placement::Reference => true,
+        },
+        Resolution::Unlisted(shard) => on(shard),
+        Resolution::System | Resolution::UnknownTable | Resolution::UnknownDatabase => false,
     }
 }
 

@@ -11,6 +11,7 @@ mod as_one;
 mod check;
 mod choosing;
 mod client_login;
+mod daily;
 mod demo;
 mod encodings;
 mod hostile;

@@ -199,6 +199,10 @@ impl Variables {
         if CHARSET_VARIABLES.contains(&name) {
             return self.charset(name, value, outcome);
         }
+        if name == "completion_type" && value.is_some_and(|raw| !self.ends_no_connection(raw)) {
+            let detail = "completion_type = RELEASE, which ends connections that sessions share";
+            return Err(ClientError::new("SW1215", detail));
+        }
         let Some(raw) = value else {
             match name {
                 "autocommit" => outcome.read(name),
@@ -216,6 +220,13 @@ impl Variables {
         };
         self.follow_system(name, &constant, outcome);
         Ok(())
+    }
+
+    /// Whether a value of completion_type is not RELEASE, as far as its text tells.
+    fn ends_no_connection(&self, raw: &[u8]) -> bool {
+        let name = constant(raw, &self.context).and_then(|constant| constant.name());
+        let known = ["0", "1", "NO_CHAIN", "CHAIN"];
+        name.is_some_and(|name| known.iter().any(|known| known.eq_ignore_ascii_case(&name)))
     }
 
     fn follow_system(&self, name: &str, constant: &Constant, outcome: &mut Outcome) {

@@ -1,0 +1,104 @@
+//! Lists from several shards as one: SHOW TABLES and its kin where no shard has all tables, what ANALYZE TABLE says. Short lists: they
+//! are put in order here, within a bound.
+
+use std::collections::HashSet;
+
+use super::client::{Client, Stream};
+use super::concatenate::{Row, head, put, row};
+use super::everywhere::Participant;
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use crate::error::ClientError;
+use crate::topology::ShardName;
+use crate::wire::{Outcome, Reader, StatusFlags, encode_eof, query_packet};
+
+/// A list of more bytes is refused.
+const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// Columns that are looked at.
+const COLUMNS_READ_MAX: usize = 8;
+
+/// What becomes of the rows.
+pub(crate) enum Listing<'f> {
+    /// The first row of each name (the first column) that `keeps` wants, in order of the names. It is told the shard and the value
+    /// of `column`.
+    Names { column: usize, keeps: &'f (dyn Fn(&ShardName, &[u8]) -> bool + Sync) },
+    /// Equal rows once, in the order in which they came.
+    Distinct,
+}
+
+/// Runs the statement on every participant and answers with one list.
+/// On a failure the connections may be in the middle of their responses (see `Participant::progress`).
+pub(crate) async fn union<S: Stream>(
+    participants: &mut [Participant<'_>],
+    listing: &Listing<'_>,
+    session_status: StatusFlags,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    for participant in participants.iter_mut() {
+        participant.connection.send(&query_packet(participant.text)).await?;
+    }
+    let mut columns = Vec::new();
+    let (mut rows, mut names, mut bytes) = (Vec::new(), HashSet::new(), 0);
+    for participant in participants.iter_mut() {
+        let head = head(participant, client, interrupt).await?;
+        let shard = participant.shard.clone();
+        match head {
+            Ok(head) if columns.is_empty() => columns = head.columns,
+            Ok(_) => {}
+            Err(packet) => return Err(Failure::Server { shard, packet }),
+        }
+        while let Row::Values(row) = row(participant, client, interrupt).await? {
+            bytes += row.len();
+            if bytes > LIST_BYTES_MAX {
+                let detail = format!("a list of more than {LIST_BYTES_MAX} bytes over several shards");
+                return Err(Failure::Refused(ClientError::new("SW1202", detail)));
+            }
+            let name = match listing {
+                Listing::Names { column, keeps } => {
+                    let values = values(&row);
+                    let kept = values.get(*column).is_some_and(|value| keeps(&shard, value));
+                    values.into_iter().next().filter(|_| kept)
+                }
+                Listing::Distinct => Some(row.to_vec()),
+            };
+            if let Some(name) = name.filter(|name| names.insert(name.clone())) {
+                rows.push((name, row));
+            }
+        }
+    }
+    if let Listing::Names { .. } = listing {
+        rows.sort_by(|one, other| one.0.cmp(&other.0));
+    }
+    let outcome = Outcome {
+        columns: columns.len().saturating_sub(1) as u64,
+        rows: rows.len() as u64,
+        ..Outcome::default()
+    };
+    for column in &columns {
+        put(client, column, interrupt).await?;
+    }
+    if !client.deprecate_eof() {
+        put(client, &encode_eof(session_status, 0), interrupt).await?;
+    }
+    for (_, row) in &rows {
+        put(client, row, interrupt).await?;
+    }
+    let end = client.end_of_rows(session_status, 0);
+    put(client, &end, interrupt).await?;
+    client.flush().await.map_err(Failure::ClientGone)?;
+    Ok(outcome)
+}
+
+/// The first values of a row of the text protocol; none of NULL.
+fn values(row: &[u8]) -> Vec<Vec<u8>> {
+    let mut reader = Reader::new(row, "row");
+    let mut values = Vec::new();
+    while values.len() < COLUMNS_READ_MAX
+        && let Ok(value) = reader.nullable_bytes()
+    {
+        values.push(value.unwrap_or_default().to_vec());
+    }
+    values
+}
