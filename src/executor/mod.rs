@@ -19,7 +19,7 @@ pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
-pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
+pub(crate) use exchange::{Answer, ask, ask_all, ask_for, ask_typed, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use passthrough::passthrough;

@@ -2,6 +2,7 @@
 //! or, where it cannot be, the session stays on the connection that carries it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use super::run::{End, Session};
 use super::settle::PIN_SHOWN_MAX;
 use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask, ask_for, prepare};
+use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask_for, ask_typed, prepare};
 use crate::planner;
 use crate::router::Part;
 use crate::sql::{self, AssignedValue, Assignment, Feature, Flavor};
@@ -226,22 +227,29 @@ impl<S: Stream> Session<S> {
         if let Some(Pin { until: Until::Gone(computed), .. }) = &pin {
             constants.retain(|name| !computed.contains(name));
         }
+        let mut stay = BTreeSet::new();
         if names.is_empty() {
             self.variables.commit(changes);
         } else {
-            let values =
-                match ask(held.lease.connection(), Variables::read_back_statement(names).as_bytes()).await {
-                    Ok(Answer::Rows(rows)) => rows.into_iter().next().unwrap_or_default(),
-                    Ok(Answer::Ok(_)) => Vec::new(),
-                    Ok(Answer::Error(packet)) => {
-                        let failure = Failure::Server { shard: held.shard.clone(), packet };
-                        return Err(self.lost(held, failure));
-                    }
-                    Err(error) => return Err(self.lost(held, Failure::Backend(error))),
-                };
-            let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
-            self.variables.commit_read_back(changes, names, &values);
+            let question = Variables::read_back_statement(names);
+            let (columns, rows) = match ask_typed(held.lease.connection(), question.as_bytes()).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => {
+                    let detail = "a server would not tell what a SET made of its values";
+                    return Err(self.lost(held, Failure::Refused(ClientError::new("SW1306", detail))));
+                }
+                Err(error) => return Err(self.lost(held, Failure::Backend(error))),
+            };
+            let values: Vec<Option<&[u8]>> =
+                rows.first().into_iter().flatten().map(Option::as_deref).collect();
+            stay = self.variables.commit_read_back(changes, names, &columns, &values);
+            constants.retain(|name| !stay.contains(name));
         }
+        let pin = match (pin, stay.is_empty()) {
+            (pin, true) => pin,
+            (None, false) => Some(Pin::until_gone("user_variable", Some(stay))),
+            (Some(pin), false) => Some(Pin::new(pin.reason, Until::SessionReset)),
+        };
         let switched_on = !autocommit && self.variables.autocommit();
         if switched_on && self.transaction.shard().is_none() {
             // Switching it on commits, also a transaction that no server knows of yet.

@@ -60,6 +60,12 @@ impl<S: Stream> Session<S> {
             return self.refuse(&super::begin::aborted(detail)).await;
         }
         match statement.kind {
+            // Nothing but a comment is no error on a server, nothing at all is.
+            Kind::Empty
+                if text.iter().any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b';' | 0)) =>
+            {
+                self.reply_ok().await
+            }
             Kind::Empty => self.refuse(&ClientError::new("SW1216", "Query was empty")).await,
             Kind::SetTransaction => {
                 match sql::transaction_settings(text, statement, self.variables.context()) {

@@ -13,6 +13,7 @@ mod choosing;
 mod client_login;
 mod daily;
 mod demo;
+mod dump;
 mod encodings;
 mod hostile;
 mod local;

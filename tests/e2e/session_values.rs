@@ -320,9 +320,51 @@ async fn a_variable_with_a_constant_is_the_same_on_every_shard() {
                 pair.same("UPDATE orders SET n = id").await;
             }
         }
-        // What is computed stays where it was computed, and says so.
-        pair.same("SET @v = 1 + 1").await;
+        // What is computed is computed once and read back with its type.
+        pair.same("SET NAMES utf8mb4").await;
+        for expression in [
+            "1 + 1",
+            "CAST(7 AS UNSIGNED) + 0",
+            "7 / 2",
+            "CAST(7 AS DECIMAL)",
+            "SQRT(2)",
+            "1e300 * 1e5",
+            "-1 * 0e0",
+            "CONCAT('a', 'é')",
+            "UPPER(_latin1'abc')",
+            "'a' COLLATE utf8mb4_bin",
+            "UNHEX('00ff27')",
+            "IF(1, NULL, 1)",
+            "DATE'2020-02-29'",
+            "@@sql_mode",
+            "@@autocommit",
+            "@@character_set_client",
+            "REPEAT('x', 3000)",
+            "@other",
+            "MAKETIME(-10, 0, 1)",
+            "JSON_OBJECT('a', 1)",
+            "18446744073709551615 - 1",
+            "(SELECT n FROM orders WHERE id = 5)",
+        ] {
+            pair.same(&format!("SET @v = {expression}, @w = @v")).await;
+            assert!(operator.rows("SHARDWAY SHOW PINS").await.is_empty(), "{expression}");
+            for read in [
+                "SELECT HEX(@v), CHARSET(@v), COLLATION(@v), @w <=> @v, @v",
+                "SELECT id, @v FROM orders WHERE n > 2",
+            ] {
+                pair.same(read).await;
+            }
+            if expression != "IF(1, NULL, 1)" {
+                let typed = "SELECT @v FROM orders WHERE id IN (1, 2, 3, 4)";
+                let (ours, theirs) =
+                    (columns(&mut pair.through, typed).await, columns(&mut pair.plain, typed).await);
+                assert_eq!(ours, theirs, "{expression}");
+            }
+        }
+        // What is too long to follow stays where it was computed, and says so.
+        pair.same("SET @v = REPEAT('x', 10000)").await;
         assert_eq!(operator.rows("SHARDWAY SHOW PINS").await.len(), 1);
+        pair.same("SELECT LENGTH(@v)").await;
         pair.same("SET @v = 2").await;
         assert!(operator.rows("SHARDWAY SHOW PINS").await.is_empty());
         pair.same("SELECT id, @v FROM orders WHERE n >= @v").await;

@@ -13,6 +13,8 @@ const VARIABLES_MAX: usize = 256;
 const STATE_BYTES_MAX: usize = 64 << 10;
 /// User variables with longer names are an error on the server.
 const NAME_CHARS_MAX: usize = 64;
+/// Values that one statement has read back; a server's answer has a column for each, four for a user variable.
+const READ_BACK_MAX: usize = 48;
 /// A connection whose server ends it sooner than this when idle is not shared.
 const WAIT_TIMEOUT_SECONDS_MIN: u64 = 600;
 
@@ -281,7 +283,10 @@ impl Variables {
             (_, Some(text)) => outcome.set(&variable, text),
             (_, None) => {
                 outcome.unset(&variable);
-                outcome.pin_variable(name);
+                match self.reads_back() && outcome.names.len() < READ_BACK_MAX {
+                    true => outcome.read(&variable.to_ascii_lowercase()),
+                    false => outcome.pin_variable(name),
+                }
             }
         }
         Ok(())
@@ -386,6 +391,12 @@ impl Variables {
             }
         }
         outcome.changes
+    }
+
+    /// Whether one more value is within the bounds.
+    pub(super) fn has_room_for(&self, value: &[u8]) -> bool {
+        self.state.variables().count() < VARIABLES_MAX
+            && self.state.bytes() + NAME_CHARS_MAX + value.len() <= STATE_BYTES_MAX
     }
 
     /// Pins a session whose state would grow beyond its bounds.
