@@ -8,6 +8,11 @@ pub mod error {
     pub use crate::error::{ids, page};
 }
 
+/// The header of the PROXY protocol.
+pub mod arrival {
+    pub use crate::listener::{BadHeader, Header, Progress, decode_proxy_header as decode};
+}
+
 pub mod wire {
     pub use crate::wire::*;
 }

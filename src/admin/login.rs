@@ -95,6 +95,7 @@ mod tests {
         User {
             name: "ops".to_owned(),
             proof,
+            requirement: crate::config::Requirement::Nothing,
             plugin: AuthPlugin::NativePassword,
             admin,
             databases: None,

@@ -90,6 +90,7 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.time("limits.drain_timeout", limits.drain_timeout);
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
+    rows.push("limits.merge_bytes_max", limits.merge_bytes_max);
 }
 
 fn control_and_log(rows: &mut Rows, settings: &Settings) {

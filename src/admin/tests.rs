@@ -13,8 +13,8 @@ use super::operator::{Operator, Sources, operate};
 use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
-    AuthPlugin, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PasswordProof,
-    PoolSettings, Settings, User,
+    AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
+    PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -33,6 +33,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
     let user = User {
         name: name.to_owned(),
         proof,
+        requirement: Requirement::Nothing,
         plugin: AuthPlugin::NativePassword,
         admin,
         databases: None,
@@ -52,6 +53,8 @@ fn settings() -> Settings {
             admin: None,
             http: Some("127.0.0.1:9306".parse().unwrap()),
             backlog: 1024,
+            compression: CompressionOffer::default(),
+            proxy_protocol: Vec::new(),
         },
         tls: None,
         users: HashMap::from([
@@ -81,6 +84,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),
@@ -144,7 +148,7 @@ fn pool_status() -> PoolStatus {
     PoolStatus {
         server: ServerName::from("db1:3306"),
         user: "shop".to_owned(),
-        flavor: Flavor { found_rows: true, deprecate_eof: true },
+        flavor: Flavor { found_rows: true, deprecate_eof: true, multi_results: true },
         idle: 1,
         lent: 2,
         connecting: 0,
@@ -241,7 +245,7 @@ async fn shards_servers_and_pools_are_shown_with_their_state() {
     assert!(lines(&operator, "SHOW SERVERS").await[0].starts_with("north|db1:3306|primary|up|8.4.6|NULL|"));
     assert_eq!(
         lines(&operator, "SHOW POOLS").await,
-        ["db1:3306|shop|1|1|2|1|0|4|3|10|5|1|connection refused"]
+        ["db1:3306|shop|1|1|1|2|1|0|4|3|10|5|1|connection refused"]
     );
 }
 

@@ -21,7 +21,7 @@ use crate::control::Control;
 use crate::executor::Call;
 use crate::executor::metrics::ExecutorMetrics;
 use crate::http::{self, PlanCacheCounts, ReloadMetrics};
-use crate::listener::{accept, load_certificate};
+use crate::listener::{ArrivalError, accept, client_address, load_certificate};
 use crate::planner::PlanCache;
 use crate::session::metrics::SessionMetrics;
 use crate::session::{self, Gate, Orders, Registry, Shared};
@@ -230,13 +230,33 @@ async fn serve_clients(listener: TcpListener, stop: CancellationToken, clients: 
         move |stream: TcpStream, peer, permit| {
             let shared = Arc::clone(&serving);
             async move {
-                session::serve(shared, stream, peer).await;
+                serve_client(shared, stream, peer).await;
                 drop(permit);
             }
         },
         move |stream| session::refuse_for_limit(Arc::clone(&shared), stream),
     )
     .await;
+}
+
+/// Serves whoever is at the other end, when a load balancer opened the connection.
+async fn serve_client(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr) {
+    let arrived = {
+        let settings = Arc::clone(&shared.settings.borrow());
+        let limit = settings.limits.handshake_timeout;
+        tokio::select! {
+            arrived = client_address(&mut stream, peer, &settings.listen.proxy_protocol, limit) => arrived,
+            () = shared.draining.cancelled() => return,
+        }
+    };
+    match arrived {
+        Ok(client) => session::serve(shared, stream, client).await,
+        Err(ArrivalError::Gone(error)) => tracing::debug!(%peer, %error, "closed before its PROXY header"),
+        Err(error @ (ArrivalError::Bad(_) | ArrivalError::Timeout { .. })) => {
+            tracing::warn!(%peer, %error, "a connection without its PROXY header");
+            session::refuse_unannounced(&shared, stream, error.to_string()).await;
+        }
+    }
 }
 
 /// What the control plane takes from the sessions' channels.

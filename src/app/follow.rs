@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::PoolSet;
-use crate::config::{Credential, Settings};
+use crate::config::{ClientTls, Credential, Settings};
 use crate::control::Control;
 use crate::listener::load_certificate;
 use crate::session::{Fleet, GateRules, Shared};
@@ -56,11 +56,9 @@ impl Follower {
         if let Err(error) = self.logs.apply(&settings.log) {
             tracing::warn!(%error, "the log filter stays as it was");
         }
-        if let Some(tls) = &settings.tls {
-            match load_certificate(tls) {
-                Ok(certificate) => self.certificate = Some(certificate),
-                Err(error) => tracing::error!(%error, "the certificate stays as it was"),
-            }
+        match settings.tls.as_ref().map(load_certificate).transpose() {
+            Ok(certificate) => self.certificate = certificate,
+            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
         }
         self.pools.configure(settings.pool.clone());
         let live: Vec<Arc<Credential>> =
@@ -96,7 +94,8 @@ pub(super) fn gate_rules(
         server_version: fleet.version.clone(),
         deprecate_eof: has_deprecate_eof(fleet),
         tls: certificate,
-        tls_required: settings.tls.as_ref().is_some_and(|tls| tls.required),
+        tls_required: settings.tls.as_ref().is_some_and(ClientTls::is_required),
+        compression: settings.listen.compression,
     }
 }
 

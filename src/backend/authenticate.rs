@@ -28,6 +28,7 @@ pub(super) async fn log_in(
         database: None,
         plugin: Some(auth.plugin_name().as_bytes().to_vec()),
         attributes: attributes(),
+        zstd_level: None,
     };
     link.send(&request.encode()).await?;
     loop {

@@ -1,6 +1,7 @@
 //! From a server's name to an authenticated connection: resolve (every time: a fail-over of RDS moves DNS), connect,
 //! TLS, login. Nothing of a statement was sent when this fails, so every failure may be tried again.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// Keepalive probes silence only. Of a host that vanished with bytes of ours under way the system would tell us when it has
+/// sent them again for a quarter of an hour.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
 /// Packets of a login are short; keys and certificates' names fit many times.
 const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
 
@@ -54,7 +59,7 @@ impl Connector {
         Connector { tls: TlsSettings::new() }
     }
 
-    /// Resolves, connects (TCP_NODELAY, keepalive), negotiates TLS by the server's mode, authenticates with mysql_native_password or
+    /// Resolves, connects (TCP_NODELAY, keepalive, user timeout), negotiates TLS by the server's mode, authenticates with mysql_native_password or
     /// caching_sha2_password (fast, full over TLS, full by RSA), collation utf8mb4 in the handshake, within `limit`.
     pub(crate) async fn open(
         &self,
@@ -63,10 +68,26 @@ impl Connector {
         flavor: Flavor,
         limit: Duration,
     ) -> Result<Connection, BackendError> {
-        match timeout(limit, self.open_unbounded(server, credential, flavor, limit)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(BackendError::ConnectTimeout { server: server.name.clone(), waited: limit }),
-        }
+        let opening = async {
+            let tcp = dial(server, limit).await?;
+            self.log_in_over(tcp, server, credential, flavor).await
+        };
+        in_time(server, limit, opening).await
+    }
+
+    /// As [`Connector::open`], to an address that the server's name once had.
+    pub(super) async fn open_at(
+        &self,
+        peer: SocketAddr,
+        server: &Server,
+        credential: &Credential,
+        limit: Duration,
+    ) -> Result<Connection, BackendError> {
+        let opening = async {
+            let tcp = dial_address(server, peer, limit).await?;
+            self.log_in_over(tcp, server, credential, Flavor::default()).await
+        };
+        in_time(server, limit, opening).await
     }
 
     /// CA bundles are read again at the next connect.
@@ -74,19 +95,22 @@ impl Connector {
         self.tls.forget();
     }
 
-    async fn open_unbounded(
+    async fn log_in_over(
         &self,
+        (tcp, peer): (TcpStream, SocketAddr),
         server: &Server,
         credential: &Credential,
         flavor: Flavor,
-        limit: Duration,
     ) -> Result<Connection, BackendError> {
-        let tcp = dial(server, limit).await?;
         let mut link = Link::new(Stream::Tcp(tcp), server.name.clone());
         let greeting = link.greeting(credential).await?;
         let encrypt = self.decide_tls(server, &greeting)?;
-        let wishes =
-            ServerWishes { found_rows: flavor.found_rows, deprecate_eof: flavor.deprecate_eof, tls: encrypt };
+        let wishes = ServerWishes {
+            found_rows: flavor.found_rows,
+            deprecate_eof: flavor.deprecate_eof,
+            multi_results: flavor.multi_results,
+            tls: encrypt,
+        };
         let capabilities = wanted_from_server(greeting.capabilities, wishes)
             .ok_or_else(|| link.protocol(format!("a greeting without what {flavor:?} needs")))?;
         let mut channel = Channel::Open;
@@ -100,7 +124,7 @@ impl Connector {
             link = self.encrypt(link, server, capabilities).await?;
         }
         log_in(&mut link, &greeting, credential, capabilities, channel).await?;
-        Ok(Connection::new(link.stream, link.server, greeting, capabilities, link.received))
+        Ok(Connection::new(link.stream, (link.server, peer), greeting, capabilities, link.received))
     }
 
     fn decide_tls(&self, server: &Server, greeting: &Greeting) -> Result<bool, BackendError> {
@@ -136,16 +160,35 @@ impl Connector {
         if !early.is_empty() {
             return Err(failed("bytes before the handshake".to_owned()));
         }
+        // What rustls itself says, it says as `InvalidData`, and saying it again does not change it. All else is the
+        // network's or a restarting server's doing.
         let tls =
-            TlsConnector::from(config).connect(name, tcp).await.map_err(|error| failed(error.to_string()))?;
+            TlsConnector::from(config).connect(name, tcp).await.map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => failed(error.to_string()),
+                _ => BackendError::Unreachable {
+                    server: server.name.clone(),
+                    cause: format!("the connection ended during the TLS handshake: {error}"),
+                },
+            })?;
         let mut link = Link::new(Stream::Tls(Box::new(tls)), link.server);
         *link.framer.sequence_mut() = sequence;
         Ok(link)
     }
 }
 
+async fn in_time(
+    server: &Server,
+    limit: Duration,
+    opening: impl Future<Output = Result<Connection, BackendError>>,
+) -> Result<Connection, BackendError> {
+    match timeout(limit, opening).await {
+        Ok(opened) => opened,
+        Err(_) => Err(BackendError::ConnectTimeout { server: server.name.clone(), waited: limit }),
+    }
+}
+
 /// Tries the addresses of the host in the resolver's order; each gets its share of the time.
-async fn dial(server: &Server, limit: Duration) -> Result<TcpStream, BackendError> {
+async fn dial(server: &Server, limit: Duration) -> Result<(TcpStream, SocketAddr), BackendError> {
     let unreachable = |cause: String| BackendError::Unreachable { server: server.name.clone(), cause };
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
         .await
@@ -153,18 +196,31 @@ async fn dial(server: &Server, limit: Duration) -> Result<TcpStream, BackendErro
         .take(ADDRESSES_MAX)
         .collect();
     let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-    let mut cause = format!("the name {:?} has no address", server.host);
+    let mut last = unreachable(format!("the name {:?} has no address", server.host));
     for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                set_options(&stream).map_err(|error| unreachable(format!("{address}: {error}")))?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => cause = format!("{address}: {error}"),
-            Err(_) => cause = format!("{address}: no answer within {share:?}"),
+        match dial_address(server, address, share).await {
+            Ok(dialled) => return Ok(dialled),
+            Err(error) => last = error,
         }
     }
-    Err(unreachable(cause))
+    Err(last)
+}
+
+async fn dial_address(
+    server: &Server,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), BackendError> {
+    let unreachable = |cause: String| BackendError::Unreachable {
+        server: server.name.clone(),
+        cause: format!("{address}: {cause}"),
+    };
+    let connected = timeout(limit, TcpStream::connect(address)).await;
+    let stream = connected
+        .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
+        .map_err(|error| unreachable(error.to_string()))?;
+    set_options(&stream).map_err(|error| unreachable(error.to_string()))?;
+    Ok((stream, address))
 }
 
 fn set_options(stream: &TcpStream) -> std::io::Result<()> {
@@ -173,7 +229,9 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 /// A connection that is not logged in yet.
@@ -251,5 +309,56 @@ impl Link {
 
     pub(super) fn unreachable(&self, cause: String) -> BackendError {
         BackendError::Unreachable { server: self.server.clone(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{SCRAMBLE_BYTES, StatusFlags};
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn server(port: u16, tls: ServerTlsMode) -> Server {
+        Server { name: "s".into(), host: "127.0.0.1".into(), port, tls }
+    }
+
+    /// A server that is restarted while clients connect.
+    #[tokio::test]
+    async fn a_connection_that_ends_within_the_tls_handshake_may_be_tried_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = server(listener.local_addr().unwrap().port(), ServerTlsMode::Required);
+        let greeting = Greeting {
+            version: "8.4.6".into(),
+            thread_id: 1,
+            scramble: [b'a'; SCRAMBLE_BYTES],
+            capabilities: CapabilityFlags::all(),
+            collation: 45,
+            status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
+            plugin: "mysql_native_password".into(),
+        };
+        let restarting = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut out = Vec::new();
+            encode_packet(&greeting.encode(), &mut 0, &mut out);
+            stream.write_all(&out).await.unwrap();
+            // The request for TLS and the beginning of its handshake.
+            let mut space = [0; 64];
+            stream.read_exact(&mut space).await.unwrap();
+        };
+        let credential = Credential { user: "app".into(), password: String::new() };
+        let connector = Connector::new();
+        let (opened, ()) =
+            tokio::join!(connector.open(&server, &credential, Flavor::default(), LIMIT), restarting);
+        let error = opened.unwrap_err();
+        assert!(matches!(error, BackendError::Unreachable { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_vanishes_with_bytes_under_way_is_noticed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = server(listener.local_addr().unwrap().port(), ServerTlsMode::Disabled);
+        let (stream, _) = dial(&server, LIMIT).await.unwrap();
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
     }
 }

@@ -1,6 +1,8 @@
 //! One authenticated connection to a server; packets in, packets out, nothing more. Does not know pools, statements or
 //! results: where a response ends is `wire::Boundary`'s knowledge.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -32,16 +34,18 @@ pub(crate) struct Flavor {
     pub(crate) found_rows: bool,
     /// CLIENT_DEPRECATE_EOF changes how results end.
     pub(crate) deprecate_eof: bool,
+    /// Without CLIENT_MULTI_RESULTS a procedure that gives rows is refused.
+    pub(crate) multi_results: bool,
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// MULTI_RESULTS, PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS and DEPRECATE_EOF by
+/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS where the server has it; FOUND_ROWS, DEPRECATE_EOF and MULTI_RESULTS by
 /// [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, SESSION_TRACK, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
     server: ServerName,
-    thread_id: u32,
+    thread: Thread,
     server_version: String,
     capabilities: CapabilityFlags,
     framer: Framer,
@@ -51,6 +55,22 @@ pub(crate) struct Connection {
     pub(crate) received: BytesMut,
     /// What the server's session carries, as far as the proxy set it.
     pub(crate) state: SessionState,
+}
+
+/// A session of a server. The number means nothing to the other servers that the same name may lead to: a reader endpoint
+/// goes round among replicas, and after a failover a name leads elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Thread {
+    /// The address at which the session's server was found.
+    pub(crate) peer: SocketAddr,
+    /// The id that KILL takes there.
+    pub(crate) id: u32,
+}
+
+impl fmt::Display for Thread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} at {}", self.id, self.peer)
+    }
 }
 
 /// The transport of a connection.
@@ -66,7 +86,7 @@ impl Connection {
     /// protocol).
     pub(super) fn new(
         stream: Stream,
-        server: ServerName,
+        (server, peer): (ServerName, SocketAddr),
         greeting: Greeting,
         capabilities: CapabilityFlags,
         received: BytesMut,
@@ -74,7 +94,7 @@ impl Connection {
         Connection {
             stream,
             server,
-            thread_id: greeting.thread_id,
+            thread: Thread { peer, id: greeting.thread_id },
             server_version: greeting.version,
             capabilities,
             framer: Framer::unchecked(PACKET_BYTES_MAX),
@@ -88,9 +108,9 @@ impl Connection {
         &self.server
     }
 
-    /// The id that KILL takes on that server.
-    pub(crate) fn thread_id(&self) -> u32 {
-        self.thread_id
+    /// What KILL names.
+    pub(crate) fn thread(&self) -> Thread {
+        self.thread
     }
 
     /// As the handshake says, e.g. `10.11.19-MariaDB-0+deb12u1` (a leading `5.5.5-` removed).

@@ -19,3 +19,4 @@ pub(crate) use connection::{Connection, Flavor};
 pub(crate) use error::BackendError;
 pub(crate) use pool_set::{PoolSet, PoolStatus};
 pub(crate) use state::{Fit, SessionState};
+pub(crate) use tls::trusted_certificates;

@@ -48,6 +48,7 @@ struct Book {
     /// By `LaneId`.
     keys: Vec<LaneKey>,
     settings: PoolSettings,
+    live: Live,
     /// False for a server that the map does not have: nothing is kept ready.
     mapped: bool,
     closed: bool,
@@ -59,6 +60,9 @@ struct LaneKey {
     flavor: Flavor,
     last_error: Option<BackendError>,
 }
+
+/// The credentials that the settings name; `None` until they have changed: all are.
+pub(crate) type Live = Option<Arc<[Arc<Credential>]>>;
 
 /// How a lease begins.
 pub(crate) enum Begun {
@@ -80,7 +84,7 @@ pub(crate) fn now() -> Instant {
 impl ServerPool {
     pub(crate) fn new(
         server: Server,
-        settings: PoolSettings,
+        (settings, live): (PoolSettings, Live),
         mapped: bool,
         connector: Arc<Connector>,
         scope: Scope,
@@ -88,7 +92,7 @@ impl ServerPool {
     ) -> Arc<ServerPool> {
         let seed = RandomState::new().hash_one(&server.name);
         let ledger = Ledger::new(limits(&settings, mapped), seed);
-        let book = Book { ledger, keys: Vec::new(), settings, mapped, closed: false };
+        let book = Book { ledger, keys: Vec::new(), settings, live, mapped, closed: false };
         Arc::new(ServerPool { server, connector, scope, metrics, book: Mutex::new(book) })
     }
 
@@ -252,21 +256,26 @@ impl ServerPool {
         });
     }
 
-    /// Retires the pools of credentials that are not among `live`.
-    pub(crate) fn follow_credentials(self: &Arc<ServerPool>, live: &[Arc<Credential>]) {
+    /// Retires the pools of credentials that are not among `live`. Sessions that logged in before may still ask for them.
+    pub(crate) fn follow_credentials(self: &Arc<ServerPool>, live: Arc<[Arc<Credential>]>) {
         self.event(|book, _, actions| {
             for lane in 0..book.keys.len() {
-                if !live.contains(&book.keys[lane].credential) {
-                    book.ledger.retire_lane(lane, actions);
+                match live.contains(&book.keys[lane].credential) {
+                    true => book.ledger.revive_lane(lane),
+                    false => book.ledger.retire_lane(lane, actions),
                 }
             }
+            book.live = Some(live);
         });
     }
 
-    /// The last connect of somebody's failed, and none of theirs has succeeded since.
+    /// The last connect of somebody's failed, and none of theirs has succeeded since; but for logins that were refused.
     pub(crate) fn is_failing(&self) -> bool {
         let book = self.book.lock();
-        (0..book.keys.len()).any(|lane| book.ledger.count(lane).failing)
+        (0..book.keys.len()).any(|lane| {
+            let count = book.ledger.count(lane);
+            count.failing && !count.refused && !count.retired
+        })
     }
 
     pub(crate) fn status(&self, rows: &mut Vec<PoolStatus>) {
@@ -397,7 +406,8 @@ impl Book {
             self.keys[lane].credential = Arc::clone(credential);
             return lane;
         }
-        let lane = self.ledger.open_lane();
+        let live = self.live.as_ref().is_none_or(|live| live.contains(credential));
+        let lane = self.ledger.open_lane(live);
         let key = LaneKey { credential: Arc::clone(credential), flavor, last_error: None };
         match self.keys.get_mut(lane) {
             Some(free) => *free = key,

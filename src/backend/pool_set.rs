@@ -8,11 +8,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkout::Lease;
 use super::connect::Connector;
-use super::connection::Flavor;
+use super::connection::{Flavor, Thread};
 use super::error::BackendError;
-use super::kill::kill_query;
+use super::kill::Kills;
 use super::metrics::{PoolMetrics, register_gauges};
-use super::pool::{Begun, ServerPool};
+use super::pool::{Begun, Live, ServerPool};
 use super::state::SessionState;
 use crate::config::{Credential, PoolSettings};
 use crate::task::Scope;
@@ -27,6 +27,7 @@ pub(crate) struct PoolSet {
     pools: RwLock<HashMap<Server, Arc<ServerPool>>>,
     policy: Mutex<Policy>,
     connector: Arc<Connector>,
+    kills: Kills,
     scope: Scope,
     metrics: PoolMetrics,
 }
@@ -35,6 +36,7 @@ pub(crate) struct PoolSet {
 #[derive(Debug)]
 struct Policy {
     settings: PoolSettings,
+    live: Live,
     /// The servers of the topology followed last; `None` before the first.
     servers: Option<HashSet<Server>>,
     closed: bool,
@@ -64,8 +66,9 @@ impl PoolSet {
     pub(crate) fn new(settings: PoolSettings, scope: Scope, registry: &prometheus::Registry) -> Arc<PoolSet> {
         let pools = Arc::new(PoolSet {
             pools: RwLock::default(),
-            policy: Mutex::new(Policy { settings, servers: None, closed: false }),
+            policy: Mutex::new(Policy { settings, live: None, servers: None, closed: false }),
             connector: Arc::new(Connector::new()),
+            kills: Kills::default(),
             scope: scope.clone(),
             metrics: PoolMetrics::new(registry),
         });
@@ -100,15 +103,16 @@ impl PoolSet {
         }
     }
 
-    /// Ends the statement that runs on a connection, over a connection of its own and within the connect timeout.
+    /// Ends the statement that runs on a connection, over a connection of its own to the same address and within the connect
+    /// timeout. A few at once per server; the same thread only once.
     pub(crate) async fn kill_query(
         &self,
         server: &Server,
         credential: &Credential,
-        thread_id: u32,
+        thread: Thread,
     ) -> Result<(), BackendError> {
         let timeout = self.policy.lock().settings.connect_timeout;
-        kill_query(&self.connector, server, credential, thread_id, timeout).await
+        self.kills.kill_query(&self.connector, server, credential, thread, timeout).await
     }
 
     /// Closes the pools of servers that the topology no longer has; lent connections end when they come back.
@@ -134,9 +138,13 @@ impl PoolSet {
     }
 
     /// Closes the pools of credentials that are in use no more, after a reload of the users.
+    /// Sessions that logged in before keep theirs, but nothing is kept ready for them.
     pub(crate) fn follow_credentials(&self, live: &[Arc<Credential>]) {
+        let live: Arc<[Arc<Credential>]> = live.into();
+        let mut policy = self.policy.lock();
+        policy.live = Some(Arc::clone(&live));
         for pool in self.all() {
-            pool.follow_credentials(live);
+            pool.follow_credentials(Arc::clone(&live));
         }
     }
 
@@ -162,7 +170,9 @@ impl PoolSet {
             pool.status(&mut rows);
         }
         rows.sort_by(|one, two| {
-            let key = |row: &PoolStatus| (row.flavor.found_rows, row.flavor.deprecate_eof);
+            let key = |row: &PoolStatus| {
+                (row.flavor.found_rows, row.flavor.deprecate_eof, row.flavor.multi_results)
+            };
             (&one.server, &one.user, key(one)).cmp(&(&two.server, &two.user, key(two)))
         });
         rows
@@ -187,7 +197,7 @@ impl PoolSet {
         let mut pools = self.pools.write();
         let pool = pools.entry(server.clone()).or_insert_with(|| {
             let metrics = self.metrics.of(&server.name);
-            let settings = policy.settings.clone();
+            let settings = (policy.settings.clone(), policy.live.clone());
             let (connector, scope) = (Arc::clone(&self.connector), self.scope.clone());
             ServerPool::new(server.clone(), settings, policy.has(server), connector, scope, metrics)
         });

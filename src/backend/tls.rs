@@ -17,32 +17,42 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 use crate::topology::ServerTlsMode;
 
-/// Where Linux distributions keep the roots that they trust.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where distributions keep the roots that they trust; the first that is there counts.
+const SYSTEM_BUNDLES: [&str; 5] = [
+    // Debian, Ubuntu, Arch, Alpine
+    "/etc/ssl/certs/ca-certificates.crt",
+    // Fedora, RHEL, Amazon Linux
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    // openSUSE
+    "/etc/ssl/ca-bundle.pem",
+    // Alpine without the package of roots, BSD
+    "/etc/ssl/cert.pem",
+];
 
 /// How a server's certificate is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Verification {
     /// Any certificate, but whoever shows it must hold its key.
     None,
+    /// `None`: the system's roots.
     Chain {
-        roots: PathBuf,
+        bundle: Option<PathBuf>,
     },
     ChainAndName {
-        roots: PathBuf,
+        bundle: Option<PathBuf>,
     },
 }
 
 impl Verification {
     /// `None` when the mode does without TLS.
     fn of(mode: &ServerTlsMode) -> Option<Verification> {
-        let roots = |bundle: &Option<PathBuf>| bundle.clone().unwrap_or_else(|| SYSTEM_ROOTS.into());
         match mode {
             ServerTlsMode::Disabled => None,
             ServerTlsMode::Preferred | ServerTlsMode::Required => Some(Verification::None),
-            ServerTlsMode::VerifyCa { bundle } => Some(Verification::Chain { roots: roots(bundle) }),
+            ServerTlsMode::VerifyCa { bundle } => Some(Verification::Chain { bundle: bundle.clone() }),
             ServerTlsMode::VerifyIdentity { bundle } => {
-                Some(Verification::ChainAndName { roots: roots(bundle) })
+                Some(Verification::ChainAndName { bundle: bundle.clone() })
             }
         }
     }
@@ -85,9 +95,11 @@ fn build(provider: Arc<CryptoProvider>, verification: &Verification) -> Result<C
     let algorithms = provider.signature_verification_algorithms;
     let verifier: Arc<dyn ServerCertVerifier> = match verification {
         Verification::None => Arc::new(ChainOnly { roots: None, algorithms }),
-        Verification::Chain { roots } => Arc::new(ChainOnly { roots: Some(read_roots(roots)?), algorithms }),
-        Verification::ChainAndName { roots } => {
-            let roots = Arc::new(read_roots(roots)?);
+        Verification::Chain { bundle } => {
+            Arc::new(ChainOnly { roots: Some(read_roots(bundle.as_deref())?), algorithms })
+        }
+        Verification::ChainAndName { bundle } => {
+            let roots = Arc::new(read_roots(bundle.as_deref())?);
             WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(|error| error.to_string())?
@@ -102,18 +114,35 @@ fn build(provider: Arc<CryptoProvider>, verification: &Verification) -> Result<C
     Ok(config)
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, String> {
+fn read_roots(bundle: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted_certificates(bundle)?);
+    Ok(roots)
+}
+
+/// The certificates of the bundle, or of the system, that can be used; never none. Both planes trust these. Blocks.
+pub(crate) fn trusted_certificates(bundle: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let path = match bundle {
+        Some(path) => path,
+        None => system_bundle(&SYSTEM_BUNDLES)?,
+    };
     let fault = |fault: String| format!("CA bundle {}: {fault}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path)
+    let mut certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| fault(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
     // System bundles hold a few certificates that rustls does not read; the others still count.
-    let (added, _ignored) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
+    certificates.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    if certificates.is_empty() {
         return Err(fault("no certificate that can be used".to_owned()));
     }
-    Ok(roots)
+    Ok(certificates)
+}
+
+fn system_bundle<'a>(places: &'a [&'a str]) -> Result<&'a Path, String> {
+    let found = places.iter().map(Path::new).find(|place| place.exists());
+    found.ok_or_else(|| {
+        format!("the system has no CA bundle at {}; name one in the map: ca = \"…\"", places.join(", "))
+    })
 }
 
 /// Verifies the chain (when there are roots), not the name; always verifies that the peer holds the certificate's key.
@@ -165,5 +194,35 @@ impl ServerCertVerifier for ChainOnly {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bundle_that_the_system_has_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (first, second, third) = (path("debian"), path("fedora"), path("suse"));
+        let places = [first.as_str(), second.as_str(), third.as_str()];
+        let nowhere = system_bundle(&places).unwrap_err();
+        assert!(places.iter().all(|place| nowhere.contains(place)), "{nowhere}");
+        std::fs::write(&third, "").unwrap();
+        std::fs::write(&second, "").unwrap();
+        assert_eq!(system_bundle(&places), Ok(Path::new(&second)));
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_do_not_spoil_a_bundle() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle.pem");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let odd = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        std::fs::write(&bundle, format!("{odd}{}", made.cert.pem())).unwrap();
+        assert_eq!(trusted_certificates(Some(&bundle)).unwrap().len(), 1);
+        std::fs::write(&bundle, odd).unwrap();
+        assert!(trusted_certificates(Some(&bundle)).unwrap_err().contains("no certificate that can be used"));
     }
 }

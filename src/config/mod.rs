@@ -3,9 +3,11 @@
 
 mod difference;
 mod fault;
+mod listen_file;
 mod load;
 mod map;
 mod map_file;
+mod network;
 mod read;
 mod scheme_file;
 mod secret;
@@ -21,9 +23,10 @@ pub(crate) use map::{
 };
 #[cfg(test)]
 pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
+pub(crate) use network::Network;
 pub(crate) use settings::{
-    AuthPlugin, ClientTls, ControlSettings, Credential, LogFormat, LogSettings, PasswordProof, PoolSettings,
-    Settings, User,
+    AuthPlugin, CertificateNames, ClientCertificates, ClientTls, CompressionOffer, ControlSettings,
+    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, Requirement, Settings, User,
 };
 #[cfg(test)]
 pub(crate) use settings::{Limits, Listen};

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::network::Network;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) listen: Listen,
@@ -31,6 +33,16 @@ pub(crate) struct Listen {
     pub(crate) http: Option<SocketAddr>,
     /// Length of the kernel's accept queue.
     pub(crate) backlog: u32,
+    pub(crate) compression: CompressionOffer,
+    /// From here connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<Network>,
+}
+
+/// How clients may compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CompressionOffer {
+    pub(crate) zlib: bool,
+    pub(crate) zstd: bool,
 }
 
 /// TLS towards clients.
@@ -40,6 +52,43 @@ pub(crate) struct ClientTls {
     pub(crate) key: PathBuf,
     /// Refuses clients without TLS.
     pub(crate) required: bool,
+    pub(crate) client_certificates: ClientCertificates,
+}
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    NotAskedFor,
+    /// One that is shown must be signed by `ca`.
+    Optional {
+        ca: PathBuf,
+    },
+    Required {
+        ca: PathBuf,
+    },
+}
+
+impl ClientTls {
+    /// Whether a client may do without TLS: then it has no certificate either.
+    pub(crate) fn is_required(&self) -> bool {
+        self.required || matches!(self.client_certificates, ClientCertificates::Required { .. })
+    }
+}
+
+/// What a user's connection must be besides its password, as MySQL's REQUIRE.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Requirement {
+    #[default]
+    Nothing,
+    Tls,
+    Certificate(CertificateNames),
+}
+
+/// What a certificate must say; `None` is anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct CertificateNames {
+    pub(crate) subject: Option<String>,
+    pub(crate) issuer: Option<String>,
 }
 
 /// Somebody who may log in to the proxy.
@@ -49,6 +98,7 @@ pub(crate) struct User {
     pub(crate) proof: PasswordProof,
     /// Offered first; the client may ask for the other by auth switch when `proof` allows it.
     pub(crate) plugin: AuthPlugin,
+    pub(crate) requirement: Requirement,
     /// May use the admin port and `SHARDWAY …`.
     pub(crate) admin: bool,
     /// Databases the user may name; `None` is all of the map.
@@ -143,6 +193,8 @@ pub(crate) struct Limits {
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
     pub(crate) scatter_shards_max: usize,
+    /// What one statement may hold of several shards' rows where they must be sorted after they were grouped.
+    pub(crate) merge_bytes_max: usize,
 }
 
 /// How the control plane talks to the servers.

@@ -1,7 +1,6 @@
 //! Reads `shardway.toml` into [`Settings`], collecting faults. Every default is here and in `config/shardway.toml`.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +10,23 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::listen_file::{default_listen, read_listen};
 use super::map_file::Names;
 use super::read::{At, Document, Reader, suggest};
 use super::secret::{Surroundings, secret};
 use super::settings::{
-    ClientTls, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings, PoolSettings, Settings,
+    ClientCertificates, ClientTls, ControlSettings, Credential, Limits, LogFormat, LogSettings, PoolSettings,
+    Settings,
 };
-use super::user_file::read_user;
+use super::user_file::{Asked, read_user};
 
 const MAP_FILE: &str = "shard-map.toml";
 const WORKERS_MAX: u64 = 1024;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// MySQL's largest `max_allowed_packet`.
 const PACKET_BYTES_MAX: u64 = 1 << 30;
+/// Of memory that one statement may be given.
+const MERGE_BYTES_MAX: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -47,8 +50,10 @@ pub(super) fn read_settings(
     let map = root.text("map").unwrap_or(At { value: MAP_FILE.to_owned(), span: 0..0 });
     let map = map.map(|map| around.resolve(&map));
     let workers = count(&root, "workers", 0..=WORKERS_MAX, 0);
-    let listen = read_listen(root.table("listen"), document);
+    let listen = root.table("listen").map_or_else(default_listen, |listen| read_listen(listen, document));
     let tls = root.table("tls").and_then(|tls| read_tls(tls, around));
+    // A table with a fault is told once, not again for its users.
+    let has_tls = tls.is_none() && root.has("tls").is_some();
     let mut databases = Vec::new();
     let mut names = Names::default();
     let mut users = HashMap::new();
@@ -57,7 +62,9 @@ pub(super) fn read_settings(
         root.missing("user", "a [[user]] with name and password: nobody could log in");
     }
     for table in tables {
-        if let Some(user) = read_user(table, around, &mut names, &mut databases) {
+        let asks = tls.as_ref().is_some_and(|tls| tls.client_certificates != ClientCertificates::NotAskedFor);
+        let asked = Asked { tls: tls.is_some() || has_tls, certificates: asks || has_tls };
+        if let Some(user) = read_user(table, around, asked, &mut names, &mut databases) {
             users.insert(user.name.clone(), Arc::new(user));
         }
     }
@@ -120,84 +127,12 @@ macro_rules! or_default {
     };
 }
 
-fn default_listen() -> Listen {
-    Listen {
-        mysql: SocketAddr::from(([127, 0, 0, 1], 6033)),
-        admin: Some(SocketAddr::from(([127, 0, 0, 1], 6032))),
-        http: Some(SocketAddr::from(([127, 0, 0, 1], 6080))),
-        backlog: 1024,
-    }
-}
-
-fn read_listen(reader: Option<Reader<'_>>, document: &Document) -> Listen {
-    let default = default_listen();
-    let reader = or_default!(reader, default);
-    let mysql = reader.text("mysql");
-    let admin = reader.text("admin");
-    let http = reader.text("http");
-    let backlog = reader.integer("backlog", 1..=65_535).and_then(|backlog| u32::try_from(backlog.value).ok());
-    let address = |text: &Option<At<String>>, may_be_off: bool| -> Option<Option<SocketAddr>> {
-        let text = text.as_ref()?;
-        if may_be_off && text.value == "off" {
-            return Some(None);
-        }
-        let parsed = text.value.parse().ok();
-        if parsed.is_none() {
-            let off = if may_be_off { ", or \"off\"" } else { "" };
-            let message = format!("\"{}\" is not an address to listen on", text.value);
-            reader.fault(&text.span, message, format!("write \"IP:port\", such as \"0.0.0.0:6033\"{off}"));
-        }
-        parsed.map(Some)
-    };
-    let listen = Listen {
-        mysql: address(&mysql, false).flatten().unwrap_or(default.mysql),
-        admin: address(&admin, true).unwrap_or(default.admin),
-        http: address(&http, true).unwrap_or(default.http),
-        backlog: backlog.unwrap_or(default.backlog),
-    };
-    let place = |text: &Option<At<String>>| {
-        text.as_ref().map_or_else(|| reader.span.clone(), |text| text.span.clone())
-    };
-    let listeners = [
-        ("mysql", Some(listen.mysql), place(&mysql)),
-        ("admin", listen.admin, place(&admin)),
-        ("http", listen.http, place(&http)),
-    ];
-    for (index, (name, address, span)) in listeners.iter().enumerate() {
-        for (other_name, other, _) in &listeners[..index] {
-            if let (Some(address), Some(other)) = (address, other)
-                && clash(*address, *other)
-            {
-                let message = format!("{name} and {other_name} both listen on port {}", address.port());
-                document.fault(span, message, "give each its own port");
-            }
-        }
-    }
-    reader.finish();
-    listen
-}
-
-fn clash(left: SocketAddr, right: SocketAddr) -> bool {
-    let any = left.ip().is_unspecified() || right.ip().is_unspecified();
-    left.port() != 0 && left.port() == right.port() && (any || left.ip() == right.ip())
-}
-
 fn read_tls(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ClientTls> {
     let certificate = read_path(&reader, "certificate", around);
     let key = read_path(&reader, "key", around);
     let required = reader.boolean("required").is_some_and(|required| required.value);
     if let Some(certificate) = &certificate {
-        let read = CertificateDer::pem_file_iter(&certificate.value)
-            .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
-        let problem = match read {
-            Ok(certificates) if certificates.is_empty() => Some("no certificate in it".to_owned()),
-            Ok(_) => None,
-            Err(cause) => Some(cause.to_string()),
-        };
-        if let Some(problem) = problem {
-            let message = format!("cannot read the certificate {}: {problem}", certificate.value.display());
-            reader.fault(&certificate.span, message, "name a readable PEM file with the certificate chain");
-        }
+        check_certificates(&reader, certificate, "name a readable PEM file with the certificate chain");
     }
     if let Some(key) = &key
         && let Err(cause) = PrivateKeyDer::from_pem_file(&key.value)
@@ -205,8 +140,46 @@ fn read_tls(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ClientTls> {
         let message = format!("cannot read the private key {}: {cause}", key.value.display());
         reader.fault(&key.span, message, "name a readable PEM file with the private key");
     }
+    let client_certificates = read_client_certificates(&reader, around);
     reader.finish();
-    Some(ClientTls { certificate: certificate?.value, key: key?.value, required })
+    Some(ClientTls { certificate: certificate?.value, key: key?.value, required, client_certificates })
+}
+
+fn check_certificates(reader: &Reader<'_>, file: &At<PathBuf>, help: &str) {
+    let read = CertificateDer::pem_file_iter(&file.value)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
+    let problem = match read {
+        Ok(certificates) if certificates.is_empty() => "no certificate in it".to_owned(),
+        Ok(_) => return,
+        Err(cause) => cause.to_string(),
+    };
+    let message = format!("cannot read the certificate {}: {problem}", file.value.display());
+    reader.fault(&file.span, message, help);
+}
+
+fn read_client_certificates(reader: &Reader<'_>, around: Surroundings<'_>) -> ClientCertificates {
+    let ca = reader.text("client_ca").map(|path| path.map(|path| around.resolve(&path)));
+    if let Some(ca) = &ca {
+        check_certificates(reader, ca, "name a readable PEM file with the CA's certificates");
+    }
+    let mode = reader.text("client_certificates");
+    match (mode.as_ref().map(|mode| mode.value.as_str()), ca) {
+        (Some("off"), _) | (None, None) => ClientCertificates::NotAskedFor,
+        (Some("optional") | None, Some(ca)) => ClientCertificates::Optional { ca: ca.value },
+        (Some("required"), Some(ca)) => ClientCertificates::Required { ca: ca.value },
+        (Some("optional" | "required"), None) => {
+            if reader.has("client_ca").is_none() {
+                reader.missing("client_ca", "client_ca = \"path of a PEM file\"");
+            }
+            ClientCertificates::NotAskedFor
+        }
+        (Some(other), _) => {
+            let span = mode.as_ref().map(|mode| mode.span.clone()).unwrap_or_default();
+            let help = suggest(other, "value", ["off", "optional", "required"]);
+            reader.fault(&span, format!("unknown value \"{other}\""), help);
+            ClientCertificates::NotAskedFor
+        }
+    }
 }
 
 fn read_path(reader: &Reader<'_>, key: &'static str, around: Surroundings<'_>) -> Option<At<PathBuf>> {
@@ -271,6 +244,7 @@ fn default_limits() -> Limits {
         drain_timeout: Duration::from_secs(30),
         plans_max: 10_000,
         scatter_shards_max: 1024,
+        merge_bytes_max: 64 << 20,
     }
 }
 
@@ -278,6 +252,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     let default = default_limits();
     let reader = or_default!(reader, default);
     let bytes = reader.bytes("packet_bytes_max", 1024..=PACKET_BYTES_MAX);
+    let merge_bytes = reader.bytes("merge_bytes_max", 1024..=MERGE_BYTES_MAX);
     let limits = Limits {
         clients_max: count(&reader, "clients_max", 1..=CONNECTIONS_MAX, default.clients_max),
         handshake_timeout: time(&reader, "handshake_timeout", MILLISECOND..=DAY, default.handshake_timeout),
@@ -294,6 +269,9 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         drain_timeout: time(&reader, "drain_timeout", Duration::ZERO..=DAY, default.drain_timeout),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
+        merge_bytes_max: merge_bytes
+            .and_then(|bytes| usize::try_from(bytes.value).ok())
+            .unwrap_or(default.merge_bytes_max),
     };
     reader.finish();
     limits

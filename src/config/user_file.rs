@@ -6,7 +6,7 @@ use super::map_file::{Names, read_name};
 use super::read::{At, Reader, suggest};
 use super::scheme_file::parse_hex;
 use super::secret::{Surroundings, secret};
-use super::settings::{AuthPlugin, Credential, PasswordProof, User};
+use super::settings::{AuthPlugin, CertificateNames, Credential, PasswordProof, Requirement, User};
 
 const PLUGINS: [&str; 2] = ["mysql_native_password", "caching_sha2_password"];
 const SHA2_PREFIX: &[u8] = b"$A$";
@@ -15,9 +15,17 @@ const SHA2_DIGEST_BYTES: usize = 43;
 /// `caching_sha2_password_digest_rounds` at most.
 const SHA2_ROUNDS_MAX: u32 = 4_095_000;
 
+/// What clients are asked for, so that a user can require it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) tls: bool,
+    pub(super) certificates: bool,
+}
+
 pub(super) fn read_user(
     reader: Reader<'_>,
     around: Surroundings<'_>,
+    asked: Asked,
     names: &mut Names,
     databases: &mut Vec<At<String>>,
 ) -> Option<User> {
@@ -50,6 +58,7 @@ pub(super) fn read_user(
     }
     let plugin = read_plugin(&reader, proof.as_ref());
     let server = read_server_account(&reader, around, name.as_ref(), password.as_ref());
+    let requirement = read_requirement(&reader, asked);
     let admin = reader.boolean("admin").is_some_and(|admin| admin.value);
     let allowed = reader.texts("databases");
     databases.extend(allowed.iter().flatten().cloned());
@@ -59,6 +68,7 @@ pub(super) fn read_user(
         name: name?.value,
         proof: proof?,
         plugin,
+        requirement,
         admin,
         databases: allowed.map(|allowed| allowed.into_iter().map(|database| database.value).collect()),
         server: server?,
@@ -89,6 +99,43 @@ fn read_plugin(reader: &Reader<'_>, proof: Option<&PasswordProof>) -> AuthPlugin
         reader.fault(&word.span, message, "remove \"plugin\", or write \"password\" instead of the hash");
     }
     plugin
+}
+
+/// As MySQL's REQUIRE: what cannot be met by anybody is a fault.
+fn read_requirement(reader: &Reader<'_>, asked: Asked) -> Requirement {
+    let word = reader.text("require");
+    let (subject, issuer) = (reader.text("require_subject"), reader.text("require_issuer"));
+    let names = subject.is_some() || issuer.is_some();
+    let requirement = match word.as_ref().map(|word| word.value.as_str()) {
+        None | Some("x509") if names || word.is_some() => Requirement::Certificate(CertificateNames {
+            subject: subject.as_ref().map(|subject| subject.value.clone()),
+            issuer: issuer.as_ref().map(|issuer| issuer.value.clone()),
+        }),
+        None | Some("none") => Requirement::Nothing,
+        Some("tls" | "ssl") => Requirement::Tls,
+        Some(other) => {
+            let span = word.as_ref().map(|word| word.span.clone()).unwrap_or_default();
+            let help = suggest(other, "requirement", ["none", "tls", "x509"]);
+            reader.fault(&span, format!("unknown requirement \"{other}\""), help);
+            Requirement::Nothing
+        }
+    };
+    let Some(place) = word.or(subject).or(issuer) else { return requirement };
+    if names && !matches!(requirement, Requirement::Certificate(_)) {
+        let help = "write require = \"x509\", or remove require_subject and require_issuer";
+        reader.fault(&place.span, "names of a certificate, and no certificate is required", help);
+    }
+    match requirement {
+        Requirement::Tls if !asked.tls => {
+            reader.fault(&place.span, "clients are not offered TLS", "add [tls] with certificate and key");
+        }
+        Requirement::Certificate(_) if !asked.certificates => {
+            let help = "add client_ca = \"path of a PEM file\" to [tls]";
+            reader.fault(&place.span, "clients are not asked for certificates", help);
+        }
+        Requirement::Nothing | Requirement::Tls | Requirement::Certificate(_) => {}
+    }
+    requirement
 }
 
 /// By default the user itself with its own password, so that MySQL's grants still apply.

@@ -8,10 +8,14 @@ use crate::topology::ServerName;
 pub(crate) enum ControlError {
     #[error("cannot connect to {server}: {}", plain(.cause))]
     Connect { server: ServerName, cause: mysql_async::Error },
+    #[error("cannot verify the certificate of {server}: {cause}")]
+    Roots { server: ServerName, cause: String },
     #[error("{server} did not {what} within {waited:?}")]
     Timeout { server: ServerName, what: &'static str, waited: Duration },
     #[error("{server} did not {what}: {}", plain(.cause))]
     Query { server: ServerName, what: &'static str, cause: mysql_async::Error },
+    #[error("{server} was not asked to {what}: an earlier question was not answered")]
+    GivenUp { server: ServerName, what: &'static str },
     #[error("{server} answered in an unexpected form when asked to {what}")]
     Answer { server: ServerName, what: &'static str },
     #[error("no server of the map could be asked: {last}")]
@@ -21,6 +25,14 @@ pub(crate) enum ControlError {
     #[error("the proxy is stopping")]
     Stopping,
 }
+
+impl ControlError {
+    /// The server itself said no: it is there, and what it says next belongs to the next question.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, ControlError::Query { cause: mysql_async::Error::Server(_), .. })
+    }
+}
+
 /// The cause in the system's own words: the driver's put "Input/output error" in front, twice.
 fn plain(cause: &mysql_async::Error) -> String {
     match cause {

@@ -153,9 +153,13 @@ pub(super) async fn probe(
 async fn replication_lag(client: &mut Client) -> Option<f64> {
     // The first form is MySQL 8.0.22's and MariaDB 10.5's; older servers know the second only.
     for question in ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
-        if let Ok(rows) = client.rows::<Row>("tell its replication lag", question.to_owned()).await {
+        match client.rows::<Row>("tell its replication lag", question.to_owned()).await {
             // Several sources: the replica is as old as its slowest.
-            return rows.iter().map(lag_of).collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::max);
+            Ok(rows) => {
+                return rows.iter().map(lag_of).collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::max);
+            }
+            Err(error) if error.is_refusal() => {}
+            Err(_) => return None,
         }
     }
     None

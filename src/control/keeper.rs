@@ -138,7 +138,8 @@ impl Keeper {
             tracing::info!("reloaded: nothing changed");
         }
         let map_changed = loaded.map != self.loaded.map;
-        if loaded.settings != self.loaded.settings {
+        // With TLS they are told again in any case: a renewed certificate has the same name.
+        if loaded.settings != self.loaded.settings || loaded.settings.tls.is_some() {
             self.outlets.settings.send_replace(Arc::new(loaded.settings.clone()));
         }
         if map_changed {

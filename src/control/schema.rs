@@ -11,7 +11,7 @@ use super::collation::{self, Collations};
 use super::error::ControlError;
 use crate::config::ControlSettings;
 use crate::topology::{
-    Column, ColumnType, Columns, MAP_CHARSET, Placement, Server, Shard, ShardId, Table, Topology,
+    Collation, Column, ColumnType, Columns, MAP_CHARSET, Placement, Server, Shard, ShardId, Table, Topology,
 };
 
 /// Shards that are asked at once.
@@ -282,7 +282,8 @@ async fn column(
     })
 }
 
-/// Weights of texts that the map spells out and that are not plain ASCII: any server that answers will do.
+/// Weights of texts that the map spells out and that are not plain ASCII: any server that answers will do. What none tells is a
+/// failure of its shard, so that it is asked again soon.
 async fn learn_weights(base: &Topology, settings: &ControlSettings, reading: &mut SchemaReading) {
     let mut wanted = base.weights_wanted(&reading.columns);
     wanted.retain(|(collation, text)| {
@@ -291,25 +292,42 @@ async fn learn_weights(base: &Topology, settings: &ControlSettings, reading: &mu
     if wanted.is_empty() {
         return;
     }
-    let servers: Vec<&Server> =
-        base.shards.iter().flat_map(|shard| shard.servers().map(|(_, server)| server)).collect();
-    for server in servers {
-        let Ok(mut client) = Client::connect(server, &settings.credential, settings.probe_timeout).await
-        else {
-            continue;
-        };
-        for (of, text) in std::mem::take(&mut wanted) {
-            match collation::weigh(&mut client, &of, MAP_CHARSET, std::slice::from_ref(&text)).await {
-                Ok(mut weights) => {
-                    let weights = weights.pop().unwrap_or_default();
-                    reading.columns.weights.insert((of.name.clone(), text), weights);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, collation = of.name, "a key of the map could not be weighed");
-                }
+    // Whoever was silent a moment ago would only be waited for again.
+    let silent: HashSet<ShardId> = reading.failures.iter().map(|(shard, _)| *shard).collect();
+    let mut failure = None;
+    for shard in base.shards.iter().filter(|shard| !silent.contains(&shard.id)) {
+        for (_, server) in shard.servers() {
+            match weigh_keys(server, settings, &mut wanted, &mut reading.columns).await {
+                Ok(()) => return,
+                Err(error) => failure = Some((shard.id, error)),
             }
         }
-        client.close().await;
-        return;
     }
+    reading.failures.extend(failure);
+}
+
+/// Takes out of `wanted` what the server answered or refused.
+async fn weigh_keys(
+    server: &Server,
+    settings: &ControlSettings,
+    wanted: &mut Vec<(Arc<Collation>, Vec<u8>)>,
+    columns: &mut Columns,
+) -> Result<(), ControlError> {
+    let mut client = Client::connect(server, &settings.credential, settings.probe_timeout).await?;
+    while let Some((of, text)) = wanted.last() {
+        match collation::weigh(&mut client, of, MAP_CHARSET, std::slice::from_ref(text)).await {
+            Ok(mut weights) => {
+                let weights = weights.pop().unwrap_or_default();
+                columns.weights.insert((of.name.clone(), text.clone()), weights);
+            }
+            Err(error @ (ControlError::Timeout { .. } | ControlError::GivenUp { .. })) => return Err(error),
+            Err(error @ ControlError::Query { .. }) if !error.is_refusal() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, collation = of.name, "a key of the map could not be weighed");
+            }
+        }
+        wanted.pop();
+    }
+    client.close().await;
+    Ok(())
 }

@@ -99,6 +99,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "access denied to a database",
         "add the database to the user's databases in shardway.toml",
     ),
+    own(
+        "SW1010",
+        1043,
+        "08S01",
+        Kind::Protocol,
+        "a connection without the PROXY protocol header that its network requires",
+        "let the load balancer send the header, or take its network out of listen.proxy_protocol",
+    ),
     mysql(
         "SW1101",
         1047,
@@ -139,6 +147,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Protocol,
         "packets out of order",
         "the client must number its packets from zero in each command",
+    ),
+    own(
+        "SW1110",
+        1157,
+        "08S01",
+        Kind::Protocol,
+        "a compressed packet that cannot be unpacked",
+        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
     ),
     own(
         "SW1201",
@@ -204,13 +220,13 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "a value of the shard key that the proxy cannot place exactly",
         "write the key as a literal of the column's type",
     ),
-    own(
+    mysql(
         "SW1209",
-        1235,
+        1064,
         "42000",
         Kind::Statement,
-        "several statements in one packet are not supported yet",
-        "send them one by one",
+        "several statements in one packet of a client that may not send them",
+        "send them one by one, or set CLIENT_MULTI_STATEMENTS at login",
     ),
     own(
         "SW1210",
@@ -285,6 +301,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Statement,
         "a stored function over several shards",
         "list it in the database's functions if it reads no tables, or choose the shard whose rows it shall read",
+    ),
+    own(
+        "SW1230",
+        1038,
+        "HY001",
+        Kind::Limit,
+        "groups of several shards that are too many to sort",
+        "add conditions, group by the shard key, or raise limits.merge_bytes_max",
     ),
     own(
         "SW1301",

@@ -42,15 +42,21 @@ pub(crate) async fn concatenate<S: Stream>(
     }
     let result = forward(participants, session_status, client, interrupt).await;
     if let Err(Failure::Server { .. }) = result {
-        // What takes longer is closed.
-        let drained = drain(participants, client, interrupt);
-        let _late = tokio::time::timeout(DRAIN_TIME_MAX, drained).await;
+        drain(participants, client, interrupt).await;
     }
     result
 }
 
-/// Reads what nobody will see, so that connections can be kept.
-async fn drain<S: Stream>(
+/// Reads what nobody will see, so that connections can be kept; what would take longer is left as it is.
+pub(super) async fn drain<S: Stream>(
+    participants: &mut [Participant<'_>],
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) {
+    let _late = tokio::time::timeout(DRAIN_TIME_MAX, read_to_end(participants, client, interrupt)).await;
+}
+
+async fn read_to_end<S: Stream>(
     participants: &mut [Participant<'_>],
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
@@ -62,9 +68,9 @@ async fn drain<S: Stream>(
         }
         let mut bytes = 0;
         while participant.progress == Progress::Rows && bytes < DRAIN_BYTES_MAX {
-            match row(participant, client, interrupt).await {
-                Ok(Row::Values(row)) => bytes += row.len(),
-                Ok(Row::End(_)) | Err(Failure::Server { .. }) => {}
+            match next_row(participant, client, interrupt, &mut Outcome::default()).await {
+                Ok(Next::Row(row)) => bytes += row.len(),
+                Ok(Next::End) | Err(Failure::Server { .. }) => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -108,14 +114,7 @@ async fn forward<S: Stream>(
     for participant in participants.iter_mut() {
         rows(participant, client, interrupt, &mut outcome).await?;
     }
-    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
-    let end = client.end_of_rows(status, outcome.warnings);
-    put(client, &end, interrupt).await?;
-    tokio::select! {
-        biased;
-        flushed = client.flush() => flushed.map_err(Failure::ClientGone)?,
-        _ = interrupt.alarm.wait(&[Call::EndSession]) => return Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
-    }
+    end(client, session_status, &outcome, interrupt).await?;
     Ok(outcome)
 }
 
@@ -162,32 +161,26 @@ async fn rows<S: Stream>(
     interrupt: &Interrupt<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    loop {
-        match row(participant, client, interrupt).await? {
-            Row::Values(row) => {
-                outcome.rows += 1;
-                put(client, &row, interrupt).await?;
-            }
-            Row::End(end) => {
-                outcome.status |= end.status.bits();
-                outcome.warnings = outcome.warnings.saturating_add(end.warnings);
-                return Ok(());
-            }
-        }
+    while let Next::Row(row) = next_row(participant, client, interrupt, outcome).await? {
+        outcome.rows += 1;
+        put(client, &row, interrupt).await?;
     }
+    Ok(())
 }
 
-/// What comes next where rows do.
-pub(super) enum Row {
-    Values(bytes::Bytes),
-    End(OkPacket),
+/// What comes after a row.
+pub(super) enum Next {
+    Row(bytes::Bytes),
+    End,
 }
 
-pub(super) async fn row<S: Stream>(
+/// Reads one row, or the end of them, which is added to `outcome`.
+pub(super) async fn next_row<S: Stream>(
     participant: &mut Participant<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
-) -> Result<Row, Failure> {
+    outcome: &mut Outcome,
+) -> Result<Next, Failure> {
     let connection = &mut *participant.connection;
     let row = packet(connection, client, interrupt).await?;
     match row.first() {
@@ -202,9 +195,28 @@ pub(super) async fn row<S: Stream>(
                 Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
             })?;
             participant.progress = Progress::Answered(end.status);
-            Ok(Row::End(end))
+            outcome.status |= end.status.bits();
+            outcome.warnings = outcome.warnings.saturating_add(end.warnings);
+            Ok(Next::End)
         }
-        _ => Ok(Row::Values(row)),
+        _ => Ok(Next::Row(row)),
+    }
+}
+
+/// The end of the client's rows.
+pub(super) async fn end<S: Stream>(
+    client: &mut Client<S>,
+    session_status: StatusFlags,
+    outcome: &Outcome,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    let status = StatusFlags::from_bits_truncate(outcome.status) | session_status;
+    let end = client.end_of_rows(status, outcome.warnings);
+    put(client, &end, interrupt).await?;
+    tokio::select! {
+        biased;
+        flushed = client.flush() => flushed.map_err(Failure::ClientGone),
+        _ = interrupt.alarm.wait(&[Call::EndSession]) => Err(Failure::ClientGone(io::ErrorKind::TimedOut.into())),
     }
 }
 

@@ -34,6 +34,23 @@ pub(crate) enum Failure {
     ClientGone(#[source] io::Error),
 }
 
+impl Failure {
+    /// The same where a transaction was lost with its connection.
+    pub(crate) fn of_transaction(self) -> Failure {
+        match self {
+            Failure::Backend(error) | Failure::Broken(error) => {
+                Failure::Refused(ClientError::new("SW1304", error.to_string()))
+            }
+            Failure::Interrupted(_)
+            | Failure::Refused(_)
+            | Failure::Server { .. }
+            | Failure::Cut(_)
+            | Failure::CutByProxy(_)
+            | Failure::ClientGone(_) => self,
+        }
+    }
+}
+
 impl Classify for Failure {
     fn kind(&self) -> Kind {
         self.client().entry.kind

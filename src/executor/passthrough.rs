@@ -9,7 +9,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection};
-use crate::wire::{Boundary, Outcome};
+use crate::wire::{Boundary, BoundaryError, Chaining, HEADER_BYTES, Outcome, Progress};
 
 /// Forwards the response to one command that was sent on `connection`. Bytes are forwarded as they arrive, so memory is one read
 /// buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
@@ -18,13 +18,33 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    let mut boundary = Boundary::query(client.deprecate_eof());
-    let mut more_needed = connection.received.is_empty();
+    let boundary = Boundary::query(client.deprecate_eof());
+    pass(boundary, connection, client, interrupt).await
+}
+
+/// As [`passthrough`], for COM_FIELD_LIST.
+pub(crate) async fn pass_field_list<S: super::client::Stream>(
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    let boundary = Boundary::field_list(client.deprecate_eof());
+    pass(boundary, connection, client, interrupt).await
+}
+
+async fn pass<S: super::client::Stream>(
+    mut boundary: Boundary,
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Outcome, Failure> {
+    let mut chaining = None;
+    let mut more_needed = connection.received.len() < HEADER_BYTES;
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {
             return Err(settle(failure, &boundary, client));
         }
-        let progress = match boundary.advance(&connection.received) {
+        let progress = match advance(&mut boundary, connection, client, &mut chaining) {
             Ok(progress) => progress,
             Err(error) => {
                 let error =
@@ -40,9 +60,28 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
         }
         connection.received.advance(progress.used);
         if progress.ended {
+            client.count_packets(boundary.packets());
             return Ok(boundary.outcome());
         }
         more_needed = true;
+    }
+}
+
+/// How far the response is known in what was received. Where it is the whole answer to one command it passes as it is.
+fn advance<S: super::client::Stream>(
+    boundary: &mut Boundary,
+    connection: &mut Connection,
+    client: &Client<S>,
+    chaining: &mut Option<Chaining>,
+) -> Result<Progress, BoundaryError> {
+    let Some(&number) = connection.received.get(HEADER_BYTES - 1) else {
+        return boundary.advance(&connection.received);
+    };
+    let chaining = *chaining.get_or_insert_with(|| client.chaining(number));
+    if chaining.changes_nothing() {
+        boundary.advance(&connection.received)
+    } else {
+        boundary.advance_chained(&mut connection.received, chaining)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::client::{Client, Stream};
-use super::concatenate::{Row, head, put, row};
+use super::concatenate::{Next, end, head, next_row, put};
 use super::everywhere::Participant;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
@@ -41,6 +41,7 @@ pub(crate) async fn union<S: Stream>(
     }
     let mut columns = Vec::new();
     let (mut rows, mut names, mut bytes) = (Vec::new(), HashSet::new(), 0);
+    let mut outcome = Outcome::default();
     for participant in participants.iter_mut() {
         let head = head(participant, client, interrupt).await?;
         let shard = participant.shard.clone();
@@ -49,7 +50,7 @@ pub(crate) async fn union<S: Stream>(
             Ok(_) => {}
             Err(packet) => return Err(Failure::Server { shard, packet }),
         }
-        while let Row::Values(row) = row(participant, client, interrupt).await? {
+        while let Next::Row(row) = next_row(participant, client, interrupt, &mut outcome).await? {
             bytes += row.len();
             if bytes > LIST_BYTES_MAX {
                 let detail = format!("a list of more than {LIST_BYTES_MAX} bytes over several shards");
@@ -71,11 +72,8 @@ pub(crate) async fn union<S: Stream>(
     if let Listing::Names { .. } = listing {
         rows.sort_by(|one, other| one.0.cmp(&other.0));
     }
-    let outcome = Outcome {
-        columns: columns.len().saturating_sub(1) as u64,
-        rows: rows.len() as u64,
-        ..Outcome::default()
-    };
+    outcome.columns = columns.len().saturating_sub(1) as u64;
+    outcome.rows = rows.len() as u64;
     for column in &columns {
         put(client, column, interrupt).await?;
     }
@@ -85,9 +83,7 @@ pub(crate) async fn union<S: Stream>(
     for (_, row) in &rows {
         put(client, row, interrupt).await?;
     }
-    let end = client.end_of_rows(session_status, 0);
-    put(client, &end, interrupt).await?;
-    client.flush().await.map_err(Failure::ClientGone)?;
+    end(client, session_status, &outcome, interrupt).await?;
     Ok(outcome)
 }
 

@@ -265,13 +265,13 @@ fn error_cell(error: Option<&str>) -> String {
 
 /// The capability flags that tell pools of one server and user apart.
 fn flavor_words(flavor: Flavor) -> String {
-    match (flavor.found_rows, flavor.deprecate_eof) {
-        (false, false) => "–",
-        (true, false) => "found rows",
-        (false, true) => "no EOF",
-        (true, true) => "found rows, no EOF",
-    }
-    .to_owned()
+    let words = [
+        (flavor.found_rows, "found rows"),
+        (flavor.deprecate_eof, "no EOF"),
+        (!flavor.multi_results, "single results"),
+    ];
+    let words: Vec<&str> = words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    if words.is_empty() { "–".to_owned() } else { words.join(", ") }
 }
 
 fn role_word(role: Role) -> &'static str {

@@ -59,7 +59,7 @@ pub async fn open(target: &Target) -> Result<Opened, Failed> {
     let server =
         Server { name: ServerName::from("server"), host: "localhost".to_owned(), port: target.port, tls };
     let credential = Credential { user: target.user.clone(), password: target.password.clone() };
-    let flavor = Flavor { found_rows: false, deprecate_eof: target.deprecate_eof };
+    let flavor = Flavor { found_rows: false, deprecate_eof: target.deprecate_eof, multi_results: true };
     match Connector::new().open(&server, &credential, flavor, LIMIT).await {
         Ok(connection) => Ok(Opened { connection, deprecate_eof: target.deprecate_eof }),
         Err(BackendError::LoginRefused { code, .. }) => Err(Failed::LoginRefused(code)),
@@ -79,7 +79,7 @@ impl Opened {
     }
 
     pub fn thread_id(&self) -> u32 {
-        self.connection.thread_id()
+        self.connection.thread().id
     }
 
     /// Runs a statement and follows its response: what it said, and its bytes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{AuthPlugin, Credential, PasswordProof, User};
+use crate::config::{AuthPlugin, CompressionOffer, Credential, PasswordProof, Requirement, User};
 use crate::error::{Classify, ClientError};
 use crate::session::{Arrival, Gate, GateRules, LoginError, log_in};
 
@@ -36,6 +36,8 @@ pub struct House {
     pub deprecate_eof: bool,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub tls_required: bool,
+    pub zlib: bool,
+    pub zstd: bool,
     /// Databases that exist.
     pub databases: Vec<String>,
 }
@@ -107,7 +109,7 @@ impl Door {
                 capabilities: entered.capabilities.bits(),
                 collation_id: entered.collation_id,
                 attributes: entered.attributes,
-                encrypted: entered.stream.is_encrypted(),
+                encrypted: entered.stream.channel().encrypted,
                 received: entered.received.to_vec(),
                 stream: Box::new(entered.stream),
             }),
@@ -128,6 +130,7 @@ fn rules(house: House) -> GateRules {
         deprecate_eof: house.deprecate_eof,
         tls: house.tls,
         tls_required: house.tls_required,
+        compression: CompressionOffer { zlib: house.zlib, zstd: house.zstd },
     }
 }
 
@@ -145,6 +148,7 @@ fn user(guest: Guest) -> User {
         name: guest.name.to_owned(),
         proof,
         plugin,
+        requirement: Requirement::Nothing,
         admin: false,
         databases: guest.databases,
         server: Arc::new(Credential { user: guest.name.to_owned(), password: String::new() }),

@@ -14,6 +14,10 @@ use crate::task::Scope;
 /// How long the loop rests after the system refused a connection (out of file descriptors).
 const REST: Duration = Duration::from_millis(50);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// How long bytes may be under way to a client that does not acknowledge them. The system counts the time in which a client
+/// does not read, too: this must not be shorter than the ten minutes that Connector/J gives itself between two reads of a
+/// streamed result (`netTimeoutForStreamingResults`).
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(600);
 /// Refusals that may be under way at once; beyond that sockets are closed without a word.
 const REFUSALS_MAX: usize = 256;
 
@@ -95,15 +99,26 @@ pub(crate) async fn accept<Serve, Served, Refuse, Refused>(
     }
 }
 
-/// Statements are small and wait for each other: no delay. Dead peers are noticed by keepalive.
+/// Statements are small and wait for each other: no delay. Dead peers are noticed by keepalive, and by what they leave
+/// unacknowledged.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_with_bytes_under_way_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&stream).unwrap();
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
+    }
 
     #[test]
     fn a_place_is_free_again_when_its_permit_is_dropped() {

@@ -4,11 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
-use crate::config::ClientTls;
+use crate::config::{ClientCertificates, ClientTls};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsFault {
@@ -16,6 +19,8 @@ pub(crate) enum TlsFault {
     Certificate { path: PathBuf, cause: String },
     #[error("the private key {path} cannot be read: {cause}")]
     Key { path: PathBuf, cause: String },
+    #[error("the CA of clients {path} cannot be used: {cause}")]
+    ClientCa { path: PathBuf, cause: String },
     #[error("certificate {certificate} and key {key} cannot be used: {cause}")]
     Unusable { certificate: PathBuf, key: PathBuf, cause: String },
 }
@@ -31,13 +36,34 @@ pub(crate) fn load(tls: &ClientTls) -> Result<Arc<ServerConfig>, TlsFault> {
         cause,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = client_verifier(&tls.client_certificates, Arc::clone(&provider))?;
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(error.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|error| unusable(error.to_string()))?;
     Ok(Arc::new(config))
+}
+
+/// A certificate that is shown and not signed by the CA ends the handshake, as with servers.
+fn client_verifier(
+    certificates: &ClientCertificates,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
+    let (path, optional) = match certificates {
+        ClientCertificates::NotAskedFor => return Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientCertificates::Optional { ca } => (ca, true),
+        ClientCertificates::Required { ca } => (ca, false),
+    };
+    let fault = |cause: String| TlsFault::ClientCa { path: path.clone(), cause };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(|error| fault(error.to_string()))
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
@@ -61,7 +87,7 @@ mod tests {
         let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        ClientTls { certificate, key, required: false }
+        ClientTls { certificate, key, required: false, client_certificates: ClientCertificates::NotAskedFor }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use sqlparser::ast::Expr;
+
 use super::Request;
 use super::names::{self, Place};
 use super::physical::Verb;
@@ -40,6 +42,8 @@ pub(super) struct Analysis<'r> {
     pub(super) varying: Option<String>,
     /// Functions that are not the server's own.
     pub(super) stored: Vec<Stored>,
+    /// MATCH … AGAINST where only its truth counts.
+    pub(super) searches: Vec<*const Expr>,
     pub(super) depth: usize,
 }
 
@@ -122,6 +126,7 @@ impl<'r> Analysis<'r> {
             shard_column: mentioned,
             varying: None,
             stored: Vec::new(),
+            searches: Vec::new(),
             depth: 0,
         }
     }

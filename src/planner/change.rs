@@ -30,6 +30,7 @@ pub(super) fn update(update: &Update, request: &Request<'_>, topology: &Topology
         analysis.expressions(&assignment.value, &Names::NONE, block);
     }
     analysis.expressions(&update.order_by, &Names::NONE, block);
+    analysis.returning(update.returning.as_deref(), block);
     let mut targets = Vec::new();
     for assignment in &update.assignments {
         match assigned(&mut analysis, assignment, block) {
@@ -52,6 +53,7 @@ pub(super) fn delete(delete: &Delete, request: &Request<'_>, topology: &Topology
     analysis.from(tables, &Names::NONE, block, &[]);
     condition(&mut analysis, delete.selection.as_ref(), block);
     analysis.expressions(&delete.order_by, &Names::NONE, block);
+    analysis.returning(delete.returning.as_deref(), block);
     let mut targets = Vec::new();
     for name in named {
         match split(name).and_then(|(database, table)| source_of(&analysis, database, table, block)) {

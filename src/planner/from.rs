@@ -10,6 +10,14 @@ use super::predicate::Predicate;
 use super::walk::{Names, Shape};
 use crate::error::ClientError;
 
+/// What stands to the left of a join, within one item of FROM.
+struct Left {
+    /// The first of the block's names that is its own.
+    first_visible: usize,
+    first_fact: usize,
+    refs: Vec<RefId>,
+}
+
 impl Analysis<'_> {
     /// The tables of a FROM clause; commas are inner joins.
     pub(super) fn from(
@@ -33,23 +41,19 @@ impl Analysis<'_> {
         block: BlockId,
         within: &[JoinId],
     ) -> Vec<RefId> {
-        let first = self.blocks[block].visible.len();
-        let mut refs = self.factor(&tables.relation, names, block, within);
+        let mut left = Left {
+            first_visible: self.blocks[block].visible.len(),
+            first_fact: self.facts.len(),
+            refs: Vec::new(),
+        };
+        left.refs = self.factor(&tables.relation, names, block, within);
         for join in &tables.joins {
-            self.join(join, names, block, within, first, &mut refs);
+            self.join(join, names, block, within, &mut left);
         }
-        refs
+        left.refs
     }
 
-    fn join(
-        &mut self,
-        join: &Join,
-        names: &Names<'_>,
-        block: BlockId,
-        within: &[JoinId],
-        first: usize,
-        refs: &mut Vec<RefId>,
-    ) {
+    fn join(&mut self, join: &Join, names: &Names<'_>, block: BlockId, within: &[JoinId], left: &mut Left) {
         let (constraint, outer) = match &join.join_operator {
             JoinOperator::Join(constraint)
             | JoinOperator::Inner(constraint)
@@ -76,20 +80,16 @@ impl Analysis<'_> {
         let right = self.factor(&join.relation, names, block, &inside);
         if let Some(id) = id {
             let left_is_null = outer == Some(false);
-            self.joins[id].null_side = if left_is_null { refs.clone() } else { right.clone() };
+            self.joins[id].null_side = if left_is_null { left.refs.clone() } else { right.clone() };
             if left_is_null {
-                let left = refs.clone();
-                for fact in &mut self.facts[..before] {
-                    // Of this FROM: its conditions are about the references of the left side.
-                    if fact.block == block
-                        && fact.predicate.rejects_null_of().iter().any(|of| left.contains(of))
-                    {
+                for fact in &mut self.facts[left.first_fact..before] {
+                    if fact.block == block {
                         fact.within.push(id);
                     }
                 }
             }
         }
-        refs.extend(right);
+        left.refs.extend(right);
         let mut under = within.to_vec();
         under.extend(id);
         match constraint {
@@ -100,7 +100,7 @@ impl Analysis<'_> {
             JoinConstraint::Using(columns) => {
                 for column in columns {
                     if let Some((None, name)) = split(column) {
-                        self.using(name, block, id, &under, first, second);
+                        self.using(name, block, id, &under, left.first_visible, second);
                         self.blocks[block].coalesced.push(name.to_owned());
                     }
                 }
@@ -117,7 +117,7 @@ impl Analysis<'_> {
                     })
                     .collect();
                 for key in keys {
-                    self.using(&key, block, id, &under, first, second);
+                    self.using(&key, block, id, &under, left.first_visible, second);
                 }
                 self.blocks[block].natural = true;
             }
@@ -173,7 +173,7 @@ impl Analysis<'_> {
             TableFactor::Table { name, alias, args: None, .. } => match split(name) {
                 Some((database, table)) => {
                     let alias = alias.as_ref().map(|alias| alias.name.value.as_str());
-                    self.named_table(database, table, alias, names, block, &mut refs);
+                    refs = self.named_table(database, table, alias, names, block, within);
                 }
                 None => self.refuse(ClientError::new("SW1201", format!("the table name {name}"))),
             },
@@ -252,29 +252,30 @@ impl Analysis<'_> {
         alias: Option<&str>,
         names: &Names<'_>,
         block: BlockId,
-        refs: &mut Vec<RefId>,
-    ) {
+        within: &[JoinId],
+    ) -> Vec<RefId> {
         if database.is_none() && table.eq_ignore_ascii_case("dual") && alias.is_none() {
-            return;
+            return Vec::new();
         }
-        if database.is_none() && self.common_table(table, alias, names, block, refs) {
-            return;
+        if database.is_none()
+            && let Some(refs) = self.common_table(table, alias, names, block, within)
+        {
+            return refs;
         }
-        if let Some((of, database)) = self.add_reference(database, table, block) {
-            refs.push(of);
-            self.show(alias.unwrap_or(table), alias.is_none().then_some(database), Source::Table(of), block);
-        }
+        let Some((of, database)) = self.add_reference(database, table, block) else { return Vec::new() };
+        self.show(alias.unwrap_or(table), alias.is_none().then_some(database), Source::Table(of), block);
+        vec![of]
     }
 
-    /// Walks the body of a common table expression for this one mention of it.
+    /// Walks the body of a common table expression for this one mention of it; `None` when none has the name.
     fn common_table(
         &mut self,
         table: &str,
         alias: Option<&str>,
         names: &Names<'_>,
         block: BlockId,
-        refs: &mut Vec<RefId>,
-    ) -> bool {
+        within: &[JoinId],
+    ) -> Option<Vec<RefId>> {
         let mut at = Some(names);
         while let Some(scope) = at {
             let named = |cte: &Cte| cte.alias.name.value.eq_ignore_ascii_case(table);
@@ -283,7 +284,7 @@ impl Analysis<'_> {
             {
                 let source = Source::Derived { exports: Vec::new(), columns: None };
                 self.show(alias.unwrap_or(table), None, source, block);
-                return true;
+                return Some(Vec::new());
             }
             if let Some(index) = scope.ctes[..scope.count].iter().rposition(named) {
                 let own = scope.recursive.then_some(index);
@@ -297,16 +298,16 @@ impl Analysis<'_> {
                 let cte = &scope.ctes[index];
                 if self.refs.len() >= REFERENCES_MAX || self.blocks.len() > 4 * REFERENCES_MAX {
                     self.refuse(ClientError::new("SW1210", "common table expressions that multiply"));
-                    return true;
+                    return Some(Vec::new());
                 }
                 let shape = self.query(&cte.query, &inner, None);
                 let renamed: Vec<&Ident> = cte.alias.columns.iter().map(|column| &column.name).collect();
-                refs.extend(shape.refs.iter().copied());
-                self.derived(alias.unwrap_or(table), shape, &renamed, false, &[], block);
-                return true;
+                let refs = shape.refs.clone();
+                self.derived(alias.unwrap_or(table), shape, &renamed, false, within, block);
+                return Some(refs);
             }
             at = scope.outer;
         }
-        false
+        None
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn plan(insert: &Insert, request: &Request<'_>, topology: &Topology) 
     for assignment in &insert.assignments {
         analysis.expressions(&assignment.value, &Names::NONE, block);
     }
+    analysis.returning(insert.returning.as_deref(), block);
     let rows = !request.statement.rows.is_empty();
     let source = insert.source.as_deref().filter(|query| !rows && !is_values(query));
     if let Some(query) = source {
@@ -526,7 +527,8 @@ fn item(projection: &[SelectItem], place: usize) -> Option<&Expr> {
 /// The new row's key is the key of the row that it was read from.
 fn passes(analysis: &Analysis<'_>, key: &KeyColumn, from: Option<RefId>) -> bool {
     from.is_some_and(|of| {
-        matches!(&analysis.refs[of].place, Place::Sharded(source) if source.joins_locally(key))
+        matches!(&analysis.refs[of].place, Place::Sharded(source)
+            if source.joins_locally(key) && key.kind.keeps(&source.kind))
             && !analysis.is_null_extended(of)
     })
 }

@@ -3,6 +3,7 @@
 //!
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
+//! * `merge` — what is done with the rows of several shards.
 //! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
 
 mod analysis;
@@ -12,6 +13,7 @@ mod column;
 mod from;
 mod function;
 mod insert;
+mod merge;
 mod named;
 mod names;
 mod physical;
@@ -23,13 +25,14 @@ mod stored;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
+pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
 pub(crate) use physical::{
     Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
 };
 
 use crate::error::ClientError;
 use crate::sql::{self, Kind};
-use crate::topology::Topology;
+use crate::topology::{ShardId, Topology};
 
 /// All that a plan depends on besides the topology.
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +72,41 @@ fn read(statement: &sqlparser::ast::Statement, request: &Request<'_>, topology: 
         Statement::Insert(insert) => insert::plan(insert, request, topology),
         _ => return named::plan(request, topology),
     };
+    if request.statement.features.has(sql::Feature::NamedLock) {
+        lock_by_name(&mut plan, topology);
+    }
     if request.statement.features.has(sql::Feature::ShardColumn)
         && !matches!(plan.routing, Routing::Refused { .. })
     {
         shard_column::mark(statement, &mut plan, request, topology);
     }
     plan
+}
+
+/// A lock by name excludes others on one server only: all sessions ask the primary of the same shard for it.
+fn lock_by_name(plan: &mut Plan, topology: &Topology) {
+    const LOCKS: ShardId = ShardId(0);
+    match &plan.routing {
+        Routing::Anywhere => {
+            plan.routing = Routing::One(LOCKS);
+            plan.rule = "named-lock";
+            plan.proof =
+                "A lock by name excludes others on one server only: all sessions ask the same shard for it."
+                    .to_owned();
+        }
+        Routing::One(LOCKS) | Routing::Refused { .. } => {}
+        _ if topology.shards.len() == 1 => {}
+        _ => {
+            let name = &topology.shard(LOCKS).name;
+            let detail =
+                format!("a lock by name, all of which are on shard {name}, beside rows that are not");
+            let tables = std::mem::take(&mut plan.tables);
+            *plan = Plan::refused(plan.verb, ClientError::new("SW1202", detail)).over(tables);
+        }
+    }
+    if plan.verb == Verb::Read {
+        plan.verb = Verb::LockingRead;
+    }
 }
 
 fn is_read(query: &sqlparser::ast::Query) -> bool {

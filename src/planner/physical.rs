@@ -1,5 +1,6 @@
 //! Plans: what the router resolves and the executor runs. A plan names parameter slots, never values, and no ranges.
 
+use super::merge::Merge;
 use crate::error::ClientError;
 use crate::topology::{ColumnType, SchemeId, ShardId};
 
@@ -225,6 +226,8 @@ pub(crate) struct ShardColumn {
 pub(crate) enum Combine {
     /// Rows one shard after the other (SELECT without need of a merge); affected rows are summed (UPDATE, DELETE, INSERT).
     Concatenate,
+    /// SELECT: rows of all shards become what one server would give.
+    Merge(Box<Merge>),
     /// Every shard did the same to its copy: one shard's answer is the answer.
     Identical,
     /// Rows about tables: one of each name (the first column), in order; of a table that is whole on one shard that shard's. Column

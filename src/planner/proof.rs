@@ -8,7 +8,7 @@
 //! * **Pinned**: otherwise, when the filters of every sharded reference leave the same single shard, every row that
 //!   matters is there, whatever the statement does with them. Only the router can see that.
 
-use super::analysis::{Analysis, BlockId, RefId};
+use super::analysis::{Analysis, BlockId, JoinId, RefId};
 use super::names::{KeyColumn, Place};
 use super::physical::{KeyFilter, KeyPart};
 use crate::error::ClientError;
@@ -199,11 +199,11 @@ impl Analysis<'_> {
         edges
     }
 
-    /// Whether a condition removes rows of `of`: it is of the fact's own block and, for the ON of an outer join, on its
-    /// NULL side.
+    /// Whether a condition removes rows of `of`: it is of the fact's own block and, where it stands in the NULL side of an
+    /// outer join, be it as its ON, on that side.
     fn limits(&self, fact: &super::analysis::Fact, of: RefId) -> bool {
-        self.refs[of].home == fact.block
-            && fact.on.is_none_or(|on| self.joins[on].inner || self.joins[on].null_side.contains(&of))
+        let reaches = |join: &JoinId| self.joins[*join].inner || self.joins[*join].null_side.contains(&of);
+        self.refs[of].home == fact.block && fact.within.iter().all(reaches)
     }
 
     fn ties(&self, left: RefId, right: RefId) -> bool {

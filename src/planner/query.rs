@@ -4,6 +4,7 @@ use sqlparser::ast::{Query, SetExpr};
 
 use super::Request;
 use super::analysis::{Analysis, BlockId};
+use super::merge;
 use super::names::Place;
 use super::physical::{Combine, KeyFilter, KeyPart, Plan, Routing, Verb};
 use super::proof::Placed;
@@ -32,21 +33,11 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
             let proof = "Rows of reference tables are locked in one copy, the same for everybody.";
             Plan::new(verb, Routing::One(ShardId(0)), "reference-lock", proof)
         }
-        Placed::Anywhere { reference: false, system: false }
-            if request.statement.features.has(crate::sql::Feature::NamedLock) =>
-        {
-            let proof =
-                "A lock by name excludes others on one server only: all sessions ask the same shard for it.";
-            Plan::new(verb, Routing::One(ShardId(0)), "named-lock", proof)
-        }
         Placed::Anywhere { reference, system } => anywhere(verb, reference, system, request, topology),
         Placed::CoLocated(part) => {
             let count = analysis.sharded().len();
-            let combine = match analysis.first_obstacle(shape.block) {
-                Some(construct) => Combine::Refuse { construct },
-                None => Combine::Concatenate,
-            };
-            co_located(verb, part, count, topology).combined(combine)
+            let (combine, cacheable) = combine(query, &analysis, shape.block);
+            Plan { cacheable, ..co_located(verb, part, count, topology).combined(combine) }
         }
         Placed::Pinned(parts) => {
             let construct = match query.body.as_ref() {
@@ -59,12 +50,30 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
     Plan { calls_stored: !analysis.stored.is_empty(), ..plan.over(tables) }
 }
 
+/// What several shards' rows become, and whether the plan serves other literals, too.
+fn combine(query: &Query, analysis: &Analysis<'_>, block: Option<BlockId>) -> (Combine, bool) {
+    let Some(construct) = analysis.first_obstacle(block) else { return (Combine::Concatenate, true) };
+    // Only what the block itself wants of all rows can be merged.
+    let Some(block) = block.filter(|_| analysis.obstacle_anywhere().is_none()) else {
+        return (Combine::Refuse { construct }, true);
+    };
+    match merge::plan(query, analysis, block, construct) {
+        Ok(merged) => (Combine::Merge(Box::new(merged.merge)), merged.cacheable),
+        Err((construct, cacheable)) => (Combine::Refuse { construct }, cacheable),
+    }
+}
+
 impl Analysis<'_> {
     /// What keeps several shards from answering side by side.
     pub(super) fn first_obstacle(&self, block: Option<BlockId>) -> Option<&'static str> {
         let own = block.and_then(|block| self.blocks.get(block)?.obstacles.first().copied());
+        own.or(self.obstacle_anywhere())
+    }
+
+    /// What stands in the way wherever it stands.
+    fn obstacle_anywhere(&self) -> Option<&'static str> {
         let system = self.refs.iter().any(|reference| reference.place == Place::System);
-        own.or(self.obstacle).or(system.then_some("a table of a system schema"))
+        self.obstacle.or(system.then_some("a table of a system schema"))
     }
 
     /// Names what would have to see rows of several shards at once.
@@ -89,7 +98,7 @@ pub(super) fn single(verb: Verb, shard: ShardId, topology: &Topology) -> Plan {
 }
 
 fn anywhere(verb: Verb, reference: bool, system: bool, request: &Request<'_>, topology: &Topology) -> Plan {
-    if system && !reference {
+    if system {
         return system_schema(verb, request, topology);
     }
     let (rule, proof) = match reference {

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Cte, Distinct, Expr, Function, GroupByExpr, Ident, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Visit, Visitor,
+    BinaryOperator, Cte, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Ident, ObjectNamePart, Query, SearchModifier, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, UnaryOperator, Visit, Visitor,
 };
 
 use super::analysis::{Analysis, BlockId, DEPTH_MAX, Fact, JoinId, RefId, Source, Visible};
@@ -15,6 +16,9 @@ use super::physical::Verb;
 use super::predicate::Predicate;
 use super::stored::Stored;
 use crate::error::ClientError;
+
+/// Several shards' rows would be several results.
+pub(super) const RETURNING: &str = "RETURNING";
 
 /// Common table expressions in sight, innermost first.
 #[derive(Clone, Copy)]
@@ -103,10 +107,12 @@ impl Analysis<'_> {
             }
             SetExpr::Table(table) => {
                 let block = self.new_block(parent);
-                let mut refs = Vec::new();
-                if let Some(name) = &table.table_name {
-                    self.named_table(table.schema_name.as_deref(), name, None, names, block, &mut refs);
-                }
+                let refs = match &table.table_name {
+                    Some(name) => {
+                        self.named_table(table.schema_name.as_deref(), name, None, names, block, &[])
+                    }
+                    None => Vec::new(),
+                };
                 let mut shape = Shape { block: Some(block), refs, ..Shape::default() };
                 self.shape_of_columns(&[SelectItem::Wildcard(Default::default())], block, &mut shape);
                 shape.plain = true;
@@ -256,7 +262,7 @@ impl Analysis<'_> {
     }
 
     /// Rows with equal keys of this reference are all on one shard, and there is always a key.
-    fn holds_groups(&self, of: RefId) -> bool {
+    pub(super) fn holds_groups(&self, of: RefId) -> bool {
         let exact = matches!(&self.refs[of].place, Place::Sharded(key) if key.exact);
         exact && !self.is_null_extended(of)
     }
@@ -354,6 +360,7 @@ impl Analysis<'_> {
         on: Option<JoinId>,
         within: &[JoinId],
     ) {
+        self.searches(condition);
         let predicate = self.predicate(condition, block);
         // Conjuncts stand on their own: each rejects its own NULLs and filters its own keys.
         let conjuncts = match predicate {
@@ -372,9 +379,70 @@ impl Analysis<'_> {
         let _ = node.visit(&mut walker);
     }
 
+    /// What RETURNING computes of the rows that were written.
+    pub(super) fn returning(&mut self, items: Option<&[SelectItem]>, block: BlockId) {
+        let Some(items) = items else { return };
+        for item in items {
+            self.expressions(item, &Names::NONE, block);
+        }
+        self.hinder(RETURNING);
+    }
+
+    /// Notes the searches in a condition that ask no more than whether a row matches. Elsewhere the value is the relevance,
+    /// which counts the rows of one server, and without BOOLEAN MODE rows come in its order.
+    fn searches(&mut self, condition: &Expr) {
+        let mut terms = vec![condition];
+        while let Some(term) = terms.pop() {
+            match term {
+                Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                    terms.extend([left.as_ref(), right.as_ref()]);
+                }
+                Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } => {
+                    terms.push(inner);
+                }
+                Expr::MatchAgainst { opt_search_modifier: Some(SearchModifier::InBooleanMode), .. } => {
+                    self.searches.push(std::ptr::from_ref(term));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The sequence that a function of MariaDB is about; `None` when it is no such function.
+    fn sequence(&mut self, function: &Function, block: BlockId) -> Option<()> {
+        let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+        let known =
+            ["NEXTVAL", "LASTVAL", "SETVAL"].iter().any(|known| known.eq_ignore_ascii_case(&name.value));
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first().filter(|_| known)
+        else {
+            return None;
+        };
+        let (database, name) = match argument {
+            Expr::Identifier(name) => (None, name),
+            Expr::CompoundIdentifier(path) => match path.as_slice() {
+                [database, name] => (Some(database.value.as_str()), name),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        self.verb = Verb::LockingRead;
+        if let Some((of, _)) = self.add_reference(database, &name.value, block)
+            && !matches!(self.refs[of].place, Place::Single(_))
+        {
+            let detail = format!("{}, which counts on each shard for itself", self.refs[of].full_name);
+            self.refuse(ClientError::new("SW1202", detail));
+        }
+        Some(())
+    }
+
     fn function(&mut self, function: &Function, block: BlockId) {
         let Some(name) = function.name.0.last().map(ToString::to_string) else { return };
         let name = name.trim_matches('`');
+        if self.sequence(function, block).is_some() {
+            self.varying.get_or_insert_with(|| name.to_ascii_uppercase());
+            return;
+        }
         if let Some(stored) = Stored::of(&function.name) {
             self.stored_function(stored);
         } else if function.over.is_some() {
@@ -439,6 +507,11 @@ impl Visitor for Walker<'_, '_, '_> {
         }
         match expression {
             Expr::Function(function) => self.analysis.function(function, self.block),
+            Expr::MatchAgainst { .. }
+                if !self.analysis.searches.contains(&std::ptr::from_ref(expression)) =>
+            {
+                self.analysis.hinder("MATCH … AGAINST but for BOOLEAN MODE in a condition");
+            }
             Expr::InSubquery { expr, subquery, .. } => {
                 self.member = self
                     .analysis

@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 
 use super::{Part, RouteError, SessionView, route};
-use crate::planner::{self, Combine, KeyExpression, KeyFilter, KeyPart, Plan, Routing, Verb};
+use crate::planner::{
+    self, Aggregate, Combine, Fold, Function, KeyExpression, KeyFilter, KeyPart, KeySource, Merge, Place,
+    Plan, Routing, SortKey, Verb, Window,
+};
 use crate::sql::Statement;
 use crate::topology::{Placement, Resolution, Role, Topology};
 
@@ -12,6 +15,8 @@ use crate::topology::{Placement, Resolution, Role, Topology};
 const NAME_WIDTH: usize = 11;
 /// Longer statements are cut in print.
 const SHOWN_CHARACTERS_MAX: usize = 200;
+/// What shards get for a merge is longer than what clients write.
+const TEXT_CHARACTERS_MAX: usize = 1000;
 
 /// The facts about one statement, in order.
 pub(crate) fn facts(
@@ -45,6 +50,9 @@ pub(crate) fn facts(
                 facts.push(("combine", combined(&plan)));
             }
             facts.push(("proof", plan.proof.clone()));
+            if let (true, Combine::Merge(merge)) = (many, &plan.combine) {
+                merge_facts(merge, &mut facts);
+            }
         }
         Err(RouteError::WeightsNeeded { collation, texts }) => {
             let detail = format!("a server is asked how {} texts compare under {collation}", texts.len());
@@ -68,9 +76,13 @@ pub(crate) fn print(facts: &[(&'static str, String)]) -> String {
 }
 
 fn shown(text: &[u8]) -> String {
+    shown_up_to(text, SHOWN_CHARACTERS_MAX)
+}
+
+fn shown_up_to(text: &[u8], characters_max: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+    match line.char_indices().nth(characters_max) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -134,6 +146,16 @@ fn route_facts(part: &Part, role: &str, topology: &Topology, facts: &mut Vec<(&'
     };
     facts.push(("route", route));
     if let Part::Many(targets) = part {
+        let same = targets.iter().all(|target| target.text == targets[0].text);
+        if let (true, [first, _, ..]) = (same, targets.as_slice()) {
+            facts.extend(
+                first
+                    .text
+                    .as_deref()
+                    .map(|text| ("", format!("each: {}", shown_up_to(text, TEXT_CHARACTERS_MAX)))),
+            );
+            return;
+        }
         for target in targets {
             if let Some(text) = &target.text {
                 facts.push(("", format!("{}: {}", topology.shard(target.shard).name, shown(text))));
@@ -148,11 +170,95 @@ fn combined(plan: &Plan) -> String {
             "rows of one shard after the other".to_owned()
         }
         (Combine::Concatenate, Verb::Write | Verb::Definition) => "affected rows are added up".to_owned(),
+        (Combine::Merge(merge), _) => merged(merge),
         (Combine::Identical, _) => "every shard does the same; one answer is the answer".to_owned(),
         (Combine::Distinct, _) => "equal rows are told once".to_owned(),
         (Combine::OneOf, _) => "one of the shards answers".to_owned(),
         (Combine::Names { .. }, _) => "one row of each table, in order of the names".to_owned(),
         (Combine::Refuse { construct }, _) => format!("one shard only: {construct}"),
+    }
+}
+
+/// What becomes of the rows, the last step last.
+fn merged(merge: &Merge) -> String {
+    let mut steps = Vec::new();
+    let keys = |keys: &[SortKey]| {
+        let keys: Vec<String> = keys.iter().map(sort_key).collect();
+        keys.join(", ")
+    };
+    match merge.order.as_slice() {
+        [] => steps.push("rows in any order".to_owned()),
+        order => steps.push(format!("rows merged by {}", keys(order))),
+    }
+    match &merge.fold {
+        Fold::Rows => {}
+        Fold::Distinct => steps.push("one of equal rows kept".to_owned()),
+        Fold::Groups(aggregates) => {
+            let how: Vec<String> = aggregates.iter().map(aggregate).collect();
+            let rows = if merge.order.is_empty() { "all rows made one" } else { "equal keys made one row" };
+            steps.push(match how.as_slice() {
+                [] => rows.to_owned(),
+                how => format!("{rows}: {}", how.join(", ")),
+            });
+        }
+    }
+    if !merge.sort.is_empty() {
+        steps.push(format!("sorted by {}", keys(&merge.sort)));
+    }
+    match merge.window {
+        Window { skip: 0, count: None } => {}
+        Window { skip: 0, count: Some(count) } => steps.push(format!("the first {count}")),
+        Window { skip, count: Some(count) } => steps.push(format!("{count} after the first {skip}")),
+        Window { skip, count: None } => steps.push(format!("all after the first {skip}")),
+    }
+    if merge.hidden > 0 {
+        steps.push(format!("the last {} columns cut off", merge.hidden));
+    }
+    steps.join("; ")
+}
+
+fn merge_facts(merge: &Merge, facts: &mut Vec<(&'static str, String)>) {
+    facts.extend(merge.rules.iter().map(|rule| ("", format!("{}: {}", rule.name, rule.proof))));
+}
+
+fn sort_key(key: &SortKey) -> String {
+    let direction = if key.descending { " descending" } else { "" };
+    format!("{}{direction}", source(&key.source))
+}
+
+fn source(source: &KeySource) -> String {
+    match source {
+        KeySource::Value(value) => place(*value),
+        KeySource::Text { weights, .. } => format!("the weights in {}", place(*weights)),
+        KeySource::Moment { value, seconds } => {
+            format!("{} (a TIMESTAMP by {})", place(*value), place(*seconds))
+        }
+        KeySource::Unknown { value, weights, .. } => {
+            format!("{} (text by the weights in {})", place(*value), place(*weights))
+        }
+    }
+}
+
+fn place(place: Place) -> String {
+    match place {
+        Place::Start(at) => format!("column {}", at + 1),
+        Place::End(0) => "the last column".to_owned(),
+        Place::End(at) => format!("column {} from the last", at + 1),
+        Place::Hidden(at) => format!("__shardway_{}", at + 1),
+    }
+}
+
+fn aggregate(aggregate: &Aggregate) -> String {
+    let at = place(aggregate.place);
+    match &aggregate.function {
+        Function::Count => format!("{at} a count"),
+        Function::Sum => format!("{at} a sum"),
+        Function::Least(by) => format!("{at} the least by {}", source(by)),
+        Function::Greatest(by) => format!("{at} the greatest by {}", source(by)),
+        Function::Average { sum, count } => format!("{at} {} / {}", place(*sum), place(*count)),
+        Function::BitAnd => format!("{at} all bits and"),
+        Function::BitOr => format!("{at} all bits or"),
+        Function::BitXor => format!("{at} all bits xor"),
     }
 }
 

@@ -107,12 +107,10 @@ impl KeySpace<'_> {
             }
             _ => return Ok(Err("text keys are placed by a string or an integer")),
         };
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > characters_max && bytes.is_ascii() {
-            return Ok(Err("it is longer than the column"));
-        }
-        if !bytes.is_ascii()
-            && u64::try_from(bytes.len()).unwrap_or(u64::MAX) > characters_max.saturating_mul(4)
-        {
+        let Some(characters) = characters(&bytes, view) else {
+            return Ok(Err("it is not text of the connection's character set"));
+        };
+        if characters > characters_max {
             return Ok(Err("it is longer than the column"));
         }
         if unpadded(&bytes, collation) {
@@ -137,6 +135,15 @@ fn needs_raw(scheme: &Scheme) -> bool {
 
 fn wide(charset: &str) -> bool {
     ["ucs2", "utf16", "utf16le", "utf32"].iter().any(|wide| wide.eq_ignore_ascii_case(charset))
+}
+
+/// How many characters the text has. In character sets other than UTF-8 it may be fewer: a longer text is refused, not cut.
+fn characters(bytes: &[u8], view: &SessionView<'_>) -> Option<u64> {
+    let count = match is_utf8(view.charset) {
+        true => std::str::from_utf8(bytes).ok()?.chars().count(),
+        false => bytes.len(),
+    };
+    u64::try_from(count).ok()
 }
 
 fn is_utf8(charset: &str) -> bool {

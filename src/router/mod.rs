@@ -3,13 +3,14 @@
 
 mod explain;
 mod key;
+mod merged;
 mod resolve;
 mod rewrite;
 mod route;
 mod rows;
 
 use crate::error::ClientError;
-use crate::planner::{Combine, Plan, Routing, Verb};
+use crate::planner::{self, Combine, Plan, Routing, Verb};
 use crate::sql::{self, Feature};
 use crate::topology::{Role, ShardId, ShardSet, Topology};
 
@@ -42,6 +43,13 @@ pub(crate) fn route(
         mentions => rewrite::with_shard_names(part, text, mentions, topology),
     };
     check(plan, statement, &part)?;
+    let part = match (&plan.combine, part) {
+        (Combine::Merge(merge), Part::Many(targets)) if targets.len() > 1 => {
+            let request = planner::Request { text, statement, context: view.context, database: None };
+            merged::texts(targets, merge, &request)?
+        }
+        (_, part) => part,
+    };
     Ok(Route { role, part })
 }
 

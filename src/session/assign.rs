@@ -78,7 +78,7 @@ impl<S: Stream> Session<S> {
         let writes = assignments.iter().any(|assignment| match &assignment.value {
             AssignedValue::Expression { span } => {
                 let value = text.get(span.start as usize..span.end as usize).unwrap_or_default();
-                sql::tokens(value, context).any(|token| token.is_symbol(sql::ASSIGN))
+                sql::tokens(value, context).any(|token| token.is_symbol(sql::symbol::ASSIGN))
             }
             AssignedValue::Literal { .. } | AssignedValue::Default | AssignedValue::Absent => false,
         });

@@ -147,6 +147,9 @@ impl<S: Stream> Session<S> {
                 if self.forward_to(&shard, text, true).await? == StatementResult::Ok {
                     self.end_on_others(&shard, text).await;
                     self.transaction.chained();
+                } else if !self.transaction.is_active() {
+                    // Its connection went: nothing is left that the others could belong to.
+                    self.roll_back_everywhere().await;
                 }
             }
             None => {
@@ -190,7 +193,8 @@ impl<S: Stream> Session<S> {
             return Err(Failure::Refused(ClientError::new("SW1304", detail)));
         };
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
-        match ask_for(&mut self.client, held.lease.connection(), b"COMMIT", &interrupt).await {
+        let asked = ask_for(&mut self.client, held.lease.connection(), b"COMMIT", &interrupt);
+        match asked.await {
             Ok(Answer::Ok(_) | Answer::Rows(_)) => {
                 held.in_transaction = false;
                 self.keep_or_let_go(held);
@@ -207,8 +211,8 @@ impl<S: Stream> Session<S> {
             Err(failure) => {
                 drop(held);
                 self.roll_back_everywhere().await;
-                // Nobody knows whether it was carried out.
                 Err(match failure {
+                    // Nobody knows whether it was carried out.
                     Failure::Interrupted(interrupted) => {
                         Failure::Refused(ClientError::new("SW1403", interrupted.to_string()))
                     }
@@ -233,7 +237,7 @@ impl<S: Stream> Session<S> {
     /// After an error on one of several shards: whether the server has rolled the whole transaction back (a deadlock), as
     /// the others must then.
     pub(super) async fn ended_by_error(&mut self, held: &mut Held, outcome: &Outcome) -> bool {
-        if outcome.error.is_none() || self.transaction.shards().len() < 2 {
+        if outcome.error.is_none() || !held.in_transaction || self.transaction.shards().len() < 2 {
             return false;
         }
         match held.lease.connection().status().await {

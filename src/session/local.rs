@@ -9,7 +9,7 @@ use super::settle::asked_number;
 use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::executor::{Answer, Reply, Stream, ask};
-use crate::sql::{self, Feature, Kind, Lexer, Token, TokenKind};
+use crate::sql::{self, Feature, KillTarget, Kind, Lexer, Token, TokenKind};
 use crate::wire::{ColumnDefinition, ColumnKind, TextResult, UTF8MB4_GENERAL_CI};
 
 /// One more than the longest form that is answered here has: `SELECT FOUND_ROWS ( ) AS name FROM DUAL`.
@@ -36,6 +36,12 @@ impl<S: Stream> Session<S> {
                 return Ok(false);
             }
             self.reply_warnings(text).await?;
+            return Ok(true);
+        }
+        if statement.kind == Kind::Show
+            && let Some(full) = self.asks_for_processes(text, statement)
+        {
+            self.reply_processes(full).await?;
             return Ok(true);
         }
         let features = statement.features;
@@ -155,31 +161,45 @@ impl<S: Stream> Session<S> {
         statement: &sql::Statement,
     ) -> Result<(), End> {
         let verb = sql::outline(text, statement, self.variables.context()).map(|outline| outline.verb);
-        let killed = match verb {
-            Ok(sql::Verb::Kill { query_only: true, id: Some(id) }) => {
-                self.kill_statement(u32::try_from(id).unwrap_or_default())
+        let error = match verb {
+            Ok(sql::Verb::Kill { query_only, target: KillTarget::Id(id) }) => {
+                return self.kill(u32::try_from(id).unwrap_or_default(), query_only).await;
             }
-            Ok(sql::Verb::Kill { query_only: false, id: Some(id) }) => {
-                self.kill_session(u32::try_from(id).unwrap_or_default())
+            Ok(sql::Verb::Kill { query_only, target: KillTarget::Own }) => {
+                return self.kill(self.registration.id(), query_only).await;
             }
-            _ => {
-                let detail = "KILL takes the id of a session (SHARDWAY SHOW SESSIONS lists them)";
-                Err(ClientError::new("SW1201", detail))
-            }
+            Ok(sql::Verb::Kill { target: KillTarget::User, .. }) => ClientError::new(
+                "SW1215",
+                "KILL USER; kill sessions by their ids (SHOW PROCESSLIST lists them)",
+            ),
+            _ => ClientError::new("SW1201", "KILL takes the id of a session (SHOW PROCESSLIST lists them)"),
         };
-        self.answer(killed).await
+        self.refuse(&error).await
     }
 
-    fn kill_statement(&mut self, id: u32) -> Result<(), ClientError> {
-        self.may_kill(id)?;
-        self.shared.registry.kill_statement(id);
-        Ok(())
+    pub(super) async fn kill_session(&mut self, id: u32) -> Result<(), End> {
+        self.kill(id, false).await
     }
 
-    pub(super) fn kill_session(&mut self, id: u32) -> Result<(), ClientError> {
-        self.may_kill(id)?;
-        self.shared.registry.kill(id);
-        Ok(())
+    async fn kill(&mut self, id: u32, query_only: bool) -> Result<(), End> {
+        if let Err(error) = self.may_kill(id) {
+            return self.refuse(&error).await;
+        }
+        // The statement that is killed is this one.
+        if id == self.registration.id() {
+            let interrupted = ClientError::new("SW1506", "Query execution was interrupted");
+            return if query_only {
+                self.refuse(&interrupted).await
+            } else {
+                Err(End::Dismissed(interrupted))
+            };
+        }
+        if query_only {
+            self.shared.registry.kill_statement(id);
+        } else {
+            self.shared.registry.kill(id);
+        }
+        self.reply_ok().await
     }
 
     /// A user may kill sessions of their own, an operator all.

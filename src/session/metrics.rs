@@ -185,6 +185,11 @@ impl SessionMetrics {
         self.seconds[kind].observe(took.as_secs_f64());
     }
 
+    /// How many statements were counted.
+    pub(crate) fn statements(&self) -> u64 {
+        self.statements.iter().map(IntCounter::get).sum()
+    }
+
     /// Counts an error that is sent to a client.
     pub(crate) fn error(&self, error: &ClientError) {
         let same = |entry: &Entry| entry.id == error.entry.id;

@@ -2,15 +2,19 @@
 //! other sessions but the parts that `app` hands it.
 //!
 //! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
-//! * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
+//! * `chain` — the statements of one packet. * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
 //!   connections before and after it. * `held` — those that a session keeps, and why.
 //! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics`, `own` — what the proxy answers.
+//! * `change_user`, `fields`, `processes` — commands of their own.
 //! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
 
 mod assign;
 mod begin;
+mod chain;
+mod change_user;
 mod diagnostics;
 mod execute;
+mod fields;
 mod handshake;
 mod held;
 mod lend;
@@ -18,6 +22,7 @@ mod local;
 pub(crate) mod metrics;
 mod orders;
 mod own;
+mod processes;
 mod registry;
 mod run;
 mod scatter;
@@ -32,5 +37,5 @@ pub(crate) use orders::{Answer, Order, Orders, SchemaOrder, WeightOrder};
 #[cfg(test)]
 pub(crate) use registry::PinStatus;
 pub(crate) use registry::{Registry, SessionStatus};
-pub(crate) use run::{refuse_for_limit, serve};
+pub(crate) use run::{refuse_for_limit, refuse_unannounced, serve};
 pub(crate) use shared::{Fleet, Shared};

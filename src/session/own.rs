@@ -97,8 +97,8 @@ impl<S: Stream> Session<S> {
         let number = match mention.value {
             SessionValue::ConnectionId => u64::from(self.registration.id()),
             SessionValue::LastInsertId => self.diagnostics.last_insert_id,
-            SessionValue::FoundRows => return Some(signed(mention, self.diagnostics.found_rows)),
-            SessionValue::RowCount => return Some(signed(mention, self.diagnostics.row_count)),
+            SessionValue::FoundRows => return Some(signed(mention, i128::from(self.diagnostics.found_rows))),
+            SessionValue::RowCount => return Some(signed(mention, i128::from(self.diagnostics.row_count))),
             // A connection that is kept for them knows them.
             SessionValue::WarningCount | SessionValue::ErrorCount if self.holds_diagnostics() => return None,
             SessionValue::WarningCount => u64::from(self.diagnostics.warnings).max(conditions.len() as u64),
@@ -111,7 +111,8 @@ impl<S: Stream> Session<S> {
             }
         };
         Some(match mention.typed {
-            true => format!("CAST('{number}' AS UNSIGNED)").into_bytes(),
+            // Of the functions' own type on every server, also where it is long: BIGINT UNSIGNED with 21 digits.
+            true => format!("({number} & ~0)").into_bytes(),
             false => number.to_string().into_bytes(),
         })
     }
@@ -129,9 +130,10 @@ impl<S: Stream> Session<S> {
     }
 }
 
-fn signed(mention: &SessionMention, number: impl std::fmt::Display) -> Vec<u8> {
+fn signed(mention: &SessionMention, number: i128) -> Vec<u8> {
     match mention.typed {
-        true => format!("CAST('{number}' AS SIGNED)").into_bytes(),
+        // The length of the text is that of the type: BIGINT with 21 characters.
+        true => format!("CAST('{number:+021}' AS SIGNED)").into_bytes(),
         // A minus behind another minus would begin a comment.
         false => format!("({number})").into_bytes(),
     }

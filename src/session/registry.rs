@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::processes::Process;
 use crate::executor::{Alarm, Call};
 use crate::sql;
 use crate::topology::ShardName;
@@ -16,9 +17,16 @@ use crate::topology::ShardName;
 const SHOWN_MAX: usize = 1024;
 
 /// All live sessions by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
+    since: Instant,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry { sessions: Mutex::default(), since: Instant::now() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +51,14 @@ struct Entry {
     since: Instant,
     alarm: Alarm,
     activity: Mutex<Activity>,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Run>,
+}
+
+#[derive(Debug)]
+enum Run {
+    Statement(Running),
+    /// Nothing runs since then.
+    Idle(Instant),
 }
 
 /// The running statement as it came: it is redacted when somebody looks, not when it runs.
@@ -86,6 +101,18 @@ pub(crate) struct SessionStatus {
     pub(crate) activity: Activity,
 }
 
+impl Sessions {
+    /// One session fewer of a user.
+    fn leave(&mut self, user: &str) {
+        if let Some(count) = self.users.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(user);
+            }
+        }
+    }
+}
+
 impl Registry {
     /// Takes the next id; ids start at 1 and are never 0.
     pub(crate) fn register(self: &Arc<Registry>, peer: SocketAddr) -> Registration {
@@ -103,7 +130,7 @@ impl Registry {
             since: Instant::now(),
             alarm: Alarm::default(),
             activity: Mutex::default(),
-            running: Mutex::default(),
+            running: Mutex::new(Run::Idle(Instant::now())),
         });
         sessions.live.insert(id, Arc::clone(&entry));
         Registration { registry: Arc::clone(self), entry }
@@ -120,6 +147,17 @@ impl Registry {
                 activity: entry.activity(),
             })
             .collect()
+    }
+
+    /// As `status`, in the form of SHOW PROCESSLIST.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let entries: Vec<Arc<Entry>> = self.sessions.lock().live.values().cloned().collect();
+        entries.iter().map(|entry| entry.process()).collect()
+    }
+
+    /// How long the proxy has been serving.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.since.elapsed()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -157,11 +195,29 @@ impl Registry {
 impl Entry {
     fn activity(&self) -> Activity {
         let mut activity = self.activity.lock().clone();
-        if let Some(running) = self.running.lock().as_ref() {
+        if let Run::Statement(running) = &*self.running.lock() {
             activity.statement =
                 Some((sql::redact(&running.text, &running.context, SHOWN_MAX), running.since));
         }
         activity
+    }
+}
+
+impl Entry {
+    fn process(&self) -> Process {
+        let (statement, since) = match &*self.running.lock() {
+            Run::Statement(running) => (Some((running.text.clone(), running.context)), running.since),
+            Run::Idle(since) => (None, *since),
+        };
+        let activity = self.activity.lock();
+        Process {
+            id: self.id,
+            user: activity.user.clone(),
+            host: self.peer.to_string(),
+            database: activity.database.clone(),
+            statement,
+            since,
+        }
     }
 }
 
@@ -179,32 +235,34 @@ impl Registration {
         &self.entry.alarm
     }
 
-    /// A KILL QUERY from before is forgotten: it meant another statement.
     pub(crate) fn begin_statement(&self, text: &Bytes, context: &sql::Context, since: Instant) {
-        self.entry.alarm.lower(Call::EndStatement);
         let running = Running { text: text.clone(), context: *context, since };
-        *self.entry.running.lock() = Some(running);
+        *self.entry.running.lock() = Run::Statement(running);
     }
 
     /// `transaction` is the shard of the transaction that is open now.
-    pub(crate) fn end_statement(&self, transaction: Option<&ShardName>) {
-        *self.entry.running.lock() = None;
+    pub(crate) fn end_statement(&self, transaction: Option<&ShardName>, now: Instant) {
+        *self.entry.running.lock() = Run::Idle(now);
         let mut activity = self.entry.activity.lock();
         if activity.transaction.as_deref() != transaction.map(|shard| shard.0.as_ref()) {
             activity.transaction = transaction.map(|shard| shard.to_string());
         }
     }
 
-    /// Counts the session under its user; false when the user has `limit` sessions already (0 is no limit). Once per session.
+    /// Counts the session under `user`, and no longer under the one of before; false when the user has `limit` sessions
+    /// already (0 is no limit).
     pub(crate) fn log_in(&self, user: &str, limit: usize) -> bool {
+        let mut activity = self.entry.activity.lock();
+        if activity.user == user {
+            return true;
+        }
         let mut sessions = self.registry.sessions.lock();
-        let count = sessions.users.entry(user.to_owned()).or_default();
-        if limit > 0 && *count >= limit {
+        if limit > 0 && sessions.users.get(user).is_some_and(|count| *count >= limit) {
             return false;
         }
-        *count += 1;
-        drop(sessions);
-        self.entry.activity.lock().user = user.to_owned();
+        *sessions.users.entry(user.to_owned()).or_default() += 1;
+        sessions.leave(&activity.user);
+        activity.user = user.to_owned();
         true
     }
 
@@ -218,11 +276,6 @@ impl Drop for Registration {
         let user = std::mem::take(&mut self.entry.activity.lock().user);
         let mut sessions = self.registry.sessions.lock();
         sessions.live.remove(&self.entry.id);
-        if let Some(count) = sessions.users.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                sessions.users.remove(&user);
-            }
-        }
+        sessions.leave(&user);
     }
 }

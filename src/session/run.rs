@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::diagnostics::Diagnostics;
-use super::handshake::{Arrival, ClientStream, LoggedIn, LoginError, log_in, turn_away};
+use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
 use super::registry::Registration;
@@ -24,14 +24,17 @@ use crate::config::{Settings, User};
 use crate::error::{Classify, ClientError, Kind};
 use crate::executor::{Call, Client, CommandError, Failure, Reply, Stream};
 use crate::router::WeightCache;
-use crate::sql;
+use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command};
+use crate::wire::{CapabilityFlags, Command, Compression};
 use crate::wire::{OkPacket, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
+
+/// MariaDB says so in its status flags; MySQL does not.
+const STATUS_ANSI_QUOTES: u16 = 0x8000;
 
 /// How long the proxy tries to tell a client why it is disconnected.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -59,6 +62,9 @@ pub(crate) struct Session<S> {
     pub(super) account: Account,
     /// When the running statement is stopped, and after how long.
     pub(super) due: Option<(Instant, Duration)>,
+    pub(super) channel: Channel,
+    /// Several statements may come in one packet.
+    pub(super) multi_statements: bool,
     /// The registry shows a pin of this session.
     pub(super) pin_shown: bool,
     /// Fires when the client has been silent for too long, or too early: it is not set anew for each command.
@@ -102,8 +108,8 @@ impl From<io::Error> for End {
 #[derive(Debug)]
 pub(super) struct Admitted {
     /// As the map spells it.
-    database: Option<String>,
-    chosen: Chosen,
+    pub(super) database: Option<String>,
+    pub(super) chosen: Chosen,
 }
 
 /// Serves one connection from the first byte to the last.
@@ -146,7 +152,7 @@ async fn silence(mut timer: Pin<&mut Sleep>, due: Instant) {
     }
 }
 
-fn login_result(error: &LoginError) -> LoginResult {
+pub(super) fn login_result(error: &LoginError) -> LoginResult {
     match error.kind() {
         Kind::Access | Kind::Routing => LoginResult::Denied,
         Kind::Limit | Kind::Shutdown => LoginResult::Limited,
@@ -155,16 +161,25 @@ fn login_result(error: &LoginError) -> LoginResult {
 }
 
 /// Turns a client away because there are too many.
-pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, mut stream: TcpStream) {
-    let error = ClientError::new("SW1003", "Too many connections");
-    shared.metrics.login(LoginResult::Limited);
-    shared.metrics.error(&error);
-    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, &error)).await;
-    tracing::debug!(told = told.is_ok(), "too many connections");
+pub(crate) async fn refuse_for_limit(shared: Arc<Shared>, stream: TcpStream) {
+    refuse_early(&shared, stream, &ClientError::new("SW1003", "Too many connections")).await;
+}
+
+/// Turns a client away whom nobody has announced.
+pub(crate) async fn refuse_unannounced(shared: &Shared, stream: TcpStream, cause: String) {
+    refuse_early(shared, stream, &ClientError::new("SW1010", cause)).await;
+}
+
+async fn refuse_early(shared: &Shared, mut stream: TcpStream, error: &ClientError) {
+    let limited = error.entry.kind == Kind::Limit;
+    shared.metrics.login(if limited { LoginResult::Limited } else { LoginResult::Broken });
+    shared.metrics.error(error);
+    let told = tokio::time::timeout(FAREWELL_MAX, turn_away(&mut stream, error)).await;
+    tracing::debug!(told = told.is_ok(), %error, "turned away");
 }
 
 /// The last question of a login: is there room for the user, and is the database there?
-fn admit(
+pub(super) fn admit(
     shared: &Shared,
     registration: &Registration,
     user: &User,
@@ -199,10 +214,20 @@ impl<T: Stream> Session<ClientStream<T>> {
         let flavor = Flavor {
             found_rows: login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
             deprecate_eof: login.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF),
+            // Several statements have several results: servers take the one flag for the other, too.
+            multi_results: login
+                .capabilities
+                .intersects(CapabilityFlags::CLIENT_MULTI_RESULTS | CapabilityFlags::CLIENT_MULTI_STATEMENTS),
         };
+        let multi_statements = login.capabilities.contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
+        let channel = login.stream.channel();
         let Admitted { database, chosen } = login.admitted;
-        let client =
-            Client::new(login.stream, login.received, settings.limits.packet_bytes_max, login.capabilities);
+        let packet_bytes_max = settings.limits.packet_bytes_max;
+        let mut client = Client::new(login.stream, login.received, packet_bytes_max, login.capabilities);
+        if let Some(algorithm) = login.compression {
+            let compression = Compression::new(algorithm, packet_bytes_max);
+            client = client.compress(compression, packet_bytes_max);
+        }
         let variables = Variables::from_login(login.collation_id, database.as_deref(), fleet.reading());
         registration.update(|activity| activity.database.clone_from(&database));
         Session {
@@ -223,6 +248,8 @@ impl<T: Stream> Session<ClientStream<T>> {
             weights: WeightCache::default(),
             account: Account::default(),
             due: None,
+            channel,
+            multi_statements,
             pin_shown: false,
             silence,
         }
@@ -309,14 +336,8 @@ impl<S: Stream> Session<S> {
                 self.reply_ok().await
             }
             Command::Statistics => Ok(self.client.reply(Reply::Text(&self.statistics())).await?),
-            Command::SetOption(_) => {
-                let status = self.status();
-                Ok(self.client.reply(Reply::End { status }).await?)
-            }
-            Command::ProcessKill(id) => {
-                let killed = self.kill_session(id);
-                self.answer(killed).await
-            }
+            Command::SetOption(option) => self.set_option(option).await,
+            Command::ProcessKill(id) => self.kill_session(id).await,
             Command::StmtClose(_) | Command::StmtSendLongData(_) => Ok(()),
             Command::StmtPrepare(_)
             | Command::StmtExecute(_)
@@ -325,16 +346,20 @@ impl<S: Stream> Session<S> {
                 let error = ClientError::new("SW1105", "the binary protocol is not answered");
                 self.refuse(&error).await
             }
-            Command::ChangeUser(_)
-            | Command::FieldList { .. }
-            | Command::ProcessInfo
-            | Command::Debug
-            | Command::Unknown(_) => self.refuse(&ClientError::new("SW1101", "Unknown command")).await,
+            Command::ChangeUser(body) => self.change_user(&body).await,
+            Command::FieldList { table, wildcard } => self.field_list(&table, &wildcard).await,
+            Command::ProcessInfo => self.reply_processes(false).await,
+            Command::Debug => {
+                let detail =
+                    "Access denied; you need (at least one of) the SUPER privilege(s) for this operation";
+                self.refuse(&ClientError::new("SW1502", detail)).await
+            }
+            Command::Unknown(_) => self.refuse(&ClientError::new("SW1101", "Unknown command")).await,
         }
     }
 
     /// Back to the state after the login; an open transaction is rolled back.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         for held in self.held.drain(..) {
             held.let_go();
         }
@@ -404,14 +429,12 @@ impl<S: Stream> Session<S> {
         status.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, self.variables.autocommit());
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS, self.transaction.is_active());
         status.set(StatusFlags::SERVER_STATUS_IN_TRANS_READONLY, self.transaction.is_read_only());
+        status.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, self.client.has_announced_more());
+        let Context { mode, flavor, .. } = self.variables.context();
+        status.set(StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES, mode.no_backslash_escapes);
+        if mode.ansi_quotes && *flavor == sql::Flavor::MariaDb {
+            status |= StatusFlags::from_bits_retain(STATUS_ANSI_QUOTES);
+        }
         status
-    }
-
-    fn statistics(&self) -> String {
-        format!(
-            "Sessions: {}  Map version: {}",
-            self.shared.registry.len(),
-            self.shared.topology.load().version
-        )
     }
 }

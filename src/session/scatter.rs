@@ -13,8 +13,8 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Listing, Participant, Progress, Reply, Stream, Tally, concatenate, define_everywhere,
-    union, watched, write_everywhere,
+    Failure, Interrupt, Listing, Participant, Progress, Reply, Stream, Tally, Terms, concatenate,
+    define_everywhere, merge, union, watched, write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
@@ -81,19 +81,19 @@ impl<S: Stream> Session<S> {
             Verb::Read | Verb::LockingRead => self.settle_reads(held, &progress, result).await,
             Verb::Write | Verb::Definition => {
                 let settled = is_settled(plan.verb, &result);
-                let pinned = held.iter().any(|one| !one.pins.is_empty());
+                let pinned = !settled && held.iter().any(|one| !one.pins.is_empty());
                 for mut one in held {
                     one.tainted |= taints(statement);
                     match settled {
                         true => self.keep_or_let_go(one),
                         // In the middle of something: the connections are closed.
-                        false => self.abandon(one, was_stopped(&result)),
+                        false => {
+                            self.abandon(one, was_stopped(&result));
+                        }
                     }
                 }
                 self.show_pins();
-                result.map_err(
-                    |failure| if pinned && !settled { told_of_loss(failure, pinned) } else { failure },
-                )
+                if pinned { result.map_err(|failure| told_of_loss(failure, true)) } else { result }
             }
         };
         if let Some(ok) = result? {
@@ -150,7 +150,7 @@ impl<S: Stream> Session<S> {
         progress: &[Progress],
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut lost, mut rolled_back, mut pinned) = (false, false, false);
+        let (mut lost, mut pinned, mut rolled_back) = (false, false, false);
         for (mut one, progress) in held.into_iter().zip(progress) {
             let (bound, kept) = (one.in_transaction, !one.pins.is_empty());
             match progress {
@@ -178,8 +178,10 @@ impl<S: Stream> Session<S> {
                 Progress::Refused => {}
                 // In the middle of something: it is closed.
                 Progress::Begun | Progress::Rows => {
-                    (lost, pinned) = (lost | bound, pinned | kept);
-                    self.abandon(one, was_stopped(&result));
+                    lost |= bound;
+                    pinned |= !one.pins.is_empty();
+                    // Nobody waits for its rows any more.
+                    self.abandon(one, true);
                     continue;
                 }
             }
@@ -191,11 +193,9 @@ impl<S: Stream> Session<S> {
             self.roll_back_everywhere().await;
         } else if lost {
             self.transaction = Transaction::Aborted;
+            return result.map_err(|failure| told_of_loss(failure, pinned));
         }
-        match lost || pinned {
-            true => result.map_err(|failure| told_of_loss(failure, pinned)),
-            false => result,
-        }
+        if pinned { result.map_err(|failure| told_of_loss(failure, true)) } else { result }
     }
 
     /// Reads forward their rows to the client; writes and definitions give the OK packet to be sent.
@@ -218,6 +218,11 @@ impl<S: Stream> Session<S> {
                     }
                     Combine::Distinct => {
                         union(participants, &Listing::Distinct, status, &mut self.client, &interrupt).await?
+                    }
+                    Combine::Merge(plan) => {
+                        let terms =
+                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
                     Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {
                         concatenate(participants, status, &mut self.client, &interrupt).await?
@@ -315,7 +320,7 @@ async fn generated_id(held: &mut [Held], told: u64, source: InsertId) -> u64 {
     0
 }
 
-/// Whether a statement may still run where it was begun.
+/// Whether a write may still run where it was begun.
 fn was_stopped<T>(result: &Result<T, Failure>) -> bool {
     matches!(result, Err(Failure::Interrupted(_) | Failure::ClientGone(_)))
 }

@@ -198,12 +198,12 @@ impl<S: Stream> Session<S> {
     /// KILL QUERY for a statement that nobody waits for any more, in the background and within a bounded time.
     fn stop_on_server(&self, held: &mut Held) {
         let server = held.lease.server().clone();
-        let thread = held.lease.connection().thread_id();
+        let thread = held.lease.connection().thread();
         let credential = Arc::clone(&self.user.server);
         let pools = Arc::clone(&self.shared.pools);
         drop(self.shared.scope.spawn("kill-query", async move {
             if let Err(error) = pools.kill_query(&server, &credential, thread).await {
-                tracing::warn!(server = %server.name, thread, %error, "a statement could not be stopped on its server");
+                tracing::warn!(server = %server.name, %thread, %error, "a statement could not be stopped on its server");
             }
         }));
     }
@@ -212,14 +212,11 @@ impl<S: Stream> Session<S> {
 /// What a client is told when a connection went that a transaction lived on, or something else that it may count on.
 pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
     match failure {
-        Failure::Backend(error) | Failure::Broken(error) => {
-            Failure::Refused(ClientError::new("SW1304", error.to_string()))
-        }
         Failure::Interrupted(interrupted) if pinned => {
             let detail = format!("{interrupted}; the connection that the session was pinned to went with it");
             Failure::Refused(ClientError::new("SW1304", detail))
         }
-        other => other,
+        other => other.of_transaction(),
     }
 }
 

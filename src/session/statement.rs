@@ -1,7 +1,7 @@
 //! The path of one statement: scan, plan, route, execute, account. The only place that knows all of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -22,32 +22,30 @@ const WEIGHT_ROUNDS_MAX: usize = 64;
 const SHOWN_MAX: usize = 4096;
 
 impl<S: Stream> Session<S> {
-    /// COM_QUERY.
-    pub(super) async fn query(&mut self, text: Bytes) -> Result<(), End> {
+    /// `scanned` is how the scan of `text` into `statement` ended.
+    pub(super) async fn run_statement(
+        &mut self,
+        text: &Bytes,
+        scanned: Result<(), ScanError>,
+        statement: &sql::Statement,
+    ) -> Result<(), End> {
         let started = Instant::now();
-        let mut statement = std::mem::take(&mut self.statement);
         self.account = Account::default();
-        let scanned = statement.scan(&text, self.variables.context());
         let result = match scanned {
             Ok(()) => {
                 self.due = self.deadline(statement.hint.as_ref());
-                self.registration.begin_statement(&text, self.variables.context(), started);
-                let result = self.dispatch(&text, &statement).await;
-                self.registration.end_statement(self.transaction.shard());
-                result
+                self.registration.begin_statement(text, self.variables.context(), started);
+                self.dispatch(text, statement).await
             }
             Err(error) => self.refuse(&scan_refusal(&error)).await,
         };
-        self.account(&text, &statement, started);
-        self.statement = statement;
+        let ended = Instant::now();
+        self.registration.end_statement(self.transaction.shard(), ended);
+        self.account(text, statement, ended.saturating_duration_since(started));
         result
     }
 
     async fn dispatch(&mut self, text: &Bytes, statement: &sql::Statement) -> Result<(), End> {
-        if statement.next.is_some() {
-            let detail = "a second statement follows the first";
-            return self.refuse(&ClientError::new("SW1209", detail)).await;
-        }
         if !self.asks_for_diagnostics(text, statement) {
             self.release_diagnostics();
             self.diagnostics.conditions.clear();
@@ -60,13 +58,11 @@ impl<S: Stream> Session<S> {
             return self.refuse(&super::begin::aborted(detail)).await;
         }
         match statement.kind {
-            // Nothing but a comment is no error on a server, nothing at all is.
-            Kind::Empty
-                if text.iter().any(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b';' | 0)) =>
-            {
-                self.reply_ok().await
+            Kind::Empty if text.iter().all(|byte| matches!(byte, 0 | b';' | b' ' | 9..=13)) => {
+                self.refuse(&ClientError::new("SW1216", "Query was empty")).await
             }
-            Kind::Empty => self.refuse(&ClientError::new("SW1216", "Query was empty")).await,
+            // As servers answer a comment.
+            Kind::Empty => self.reply_ok().await,
             Kind::SetTransaction => {
                 match sql::transaction_settings(text, statement, self.variables.context()) {
                     Ok(settings) => self.set_transaction(settings, text).await,
@@ -255,8 +251,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Metrics and the slow-statement log.
-    fn account(&self, text: &[u8], statement: &sql::Statement, started: Instant) {
-        let elapsed = started.elapsed();
+    fn account(&self, text: &[u8], statement: &sql::Statement, elapsed: Duration) {
         self.shared.metrics.statement(statement.kind, self.account.route, self.account.result, elapsed);
         let settings = &self.settings;
         let slow = settings.log.slow_statement;

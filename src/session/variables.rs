@@ -104,6 +104,11 @@ impl Variables {
         &self.context
     }
 
+    /// What the session began with.
+    pub(crate) fn login_collation(&self) -> u16 {
+        self.login_collation
+    }
+
     pub(crate) fn autocommit(&self) -> bool {
         self.autocommit
     }

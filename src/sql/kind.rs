@@ -1,5 +1,6 @@
 //! The kind of a statement from its first words, fed token by token. Sees through leading parentheses and WITH.
 
+use super::body::Body;
 use super::lex::{Token, TokenKind};
 use super::{Kind, Word};
 
@@ -9,7 +10,7 @@ pub(super) struct KindReader {
     stage: Stage,
     verb_at: u32,
     /// Semicolons inside belong to the statement.
-    body: bool,
+    body: Option<Body>,
     /// The depth at which WITH stands.
     base: u32,
 }
@@ -36,8 +37,8 @@ impl KindReader {
         self.verb_at
     }
 
-    pub(super) fn has_body(&self) -> bool {
-        self.body
+    pub(super) fn body(&mut self) -> Option<&mut Body> {
+        self.body.as_mut()
     }
 
     /// Whether no later token can change the kind.
@@ -159,7 +160,7 @@ impl KindReader {
         let kind = match (first, word) {
             // MariaDB's compound statement outside of a program.
             (Word::Begin, Word::Not) => {
-                self.body = true;
+                self.body = Some(Body::block());
                 Kind::Other
             }
             (Word::Start, Word::Transaction) => Kind::Begin,
@@ -190,7 +191,7 @@ impl KindReader {
                 Kind::Grant
             }
             Word::Procedure | Word::Function | Word::Trigger | Word::Event | Word::Package => {
-                self.body = true;
+                self.body = Some(if word == Word::Package { Body::package() } else { Body::program() });
                 Kind::Definition
             }
             Word::Table

@@ -193,6 +193,11 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
+    /// Inside an executable comment whose content is tokens.
+    pub(crate) fn is_in_comment(&self) -> bool {
+        self.executable
+    }
+
     /// Behind the last executable comment that was left, else 0.
     pub(crate) fn closed_at(&self) -> usize {
         self.closed_at

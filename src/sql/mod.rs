@@ -14,6 +14,7 @@ mod comment;
 mod keyword;
 mod lex;
 
+mod body;
 mod features;
 mod hint;
 mod kind;
@@ -42,10 +43,9 @@ pub(crate) use control::{
     AccessMode, TransactionControl, TransactionScope, TransactionSettings, control, transaction_settings,
 };
 pub(crate) use keyword::Word;
-pub(crate) use lex::symbol::ASSIGN;
-pub(crate) use lex::{Lexer, Token, TokenKind, tokens};
+pub(crate) use lex::{Lexer, Token, TokenKind, symbol, tokens};
 pub(crate) use literal::{Value, decode, decode_raw, literal_text};
-pub(crate) use outline::{Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
+pub(crate) use outline::{KillTarget, Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use redact::redact;
 pub(crate) use rewrite::offset_of;

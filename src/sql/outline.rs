@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     Call,
     Kill {
         query_only: bool,
-        id: Option<u64>,
+        target: KillTarget,
     },
     /// `local`: the file comes from the client.
     Load {
@@ -94,6 +94,16 @@ pub(crate) enum Verb {
     },
     Handler,
     Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KillTarget {
+    Id(u64),
+    /// `CONNECTION_ID()`
+    Own,
+    /// MariaDB's KILL USER.
+    User,
+    Unread,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -317,8 +327,19 @@ impl Reader<'_> {
         self.cursor.eat_text("ID");
         let token = self.cursor.advance();
         let digits = std::str::from_utf8(self.cursor.text(token.start..token.end)).unwrap_or_default();
-        let id = if self.cursor.is_at_end() { digits.parse().ok() } else { None };
-        Verb::Kill { query_only, id }
+        let target = match token.word() {
+            Word::User => KillTarget::User,
+            Word::ConnectionId
+                if self.cursor.eat_symbol(b'(')
+                    && self.cursor.eat_symbol(b')')
+                    && self.cursor.is_at_end() =>
+            {
+                KillTarget::Own
+            }
+            _ if self.cursor.is_at_end() => digits.parse().map_or(KillTarget::Unread, KillTarget::Id),
+            _ => KillTarget::Unread,
+        };
+        Verb::Kill { query_only, target }
     }
 
     /// `LOAD DATA [LOCAL] INFILE 'x' [REPLACE|IGNORE] INTO TABLE t`

@@ -234,14 +234,14 @@ impl Rewriter<'_> {
         while modifiers.contains(&self.word(0)) {
             self.at += 1;
         }
-        // With RIGHT JOIN the comma's looser binding would show.
+        // With RIGHT JOIN the comma's looser binding would show, with USING and NATURAL the columns that it has in reach.
         self.update_head = word == Word::Update
             && !self
                 .tokens
                 .iter()
                 .skip(self.at)
                 .take_while(|token| token.word() != Word::Set)
-                .any(|token| token.word() == Word::Right);
+                .any(|token| matches!(token.word(), Word::Right | Word::Using | Word::Natural));
         true
     }
 

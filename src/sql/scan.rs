@@ -140,10 +140,13 @@ impl Scanner<'_, '_> {
             if token.kind == TokenKind::End {
                 break;
             }
-            if token.is_symbol(b';') && !self.kind.has_body() {
+            if token.is_symbol(b';') && self.ends_statement() {
                 break;
             }
             self.token(token)?;
+            if let Some(body) = self.kind.body() {
+                body.token(token.text(self.text));
+            }
             self.out.end = token.end;
             if self.begins_rows(&token) {
                 self.out.values_at = token.start;
@@ -158,6 +161,7 @@ impl Scanner<'_, '_> {
         let closed_at = u32::try_from(self.lexer.closed_at()).unwrap_or(0);
         self.out.end = self.out.end.max(closed_at);
         if token.is_symbol(b';') {
+            self.out.semicolon = (!self.lexer.is_in_comment()).then_some(token.start);
             self.find_next();
         }
         self.out.kind = self.kind.kind();
@@ -167,17 +171,21 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    /// Behind a `;`: the next statement, unless nothing but blanks, comments and semicolons follow.
+    /// Whether the `;` that was read is not one of a program's body.
+    fn ends_statement(&mut self) -> bool {
+        self.kind.body().is_none_or(|body| {
+            body.token(b";");
+            body.is_over()
+        })
+    }
+
+    /// What follows the `;`; another one is what MySQL finds no statement for.
     fn find_next(&mut self) {
-        let mut next = self.lexer.offset();
-        while let Ok(token) = self.lexer.next_token() {
-            match token.kind {
-                TokenKind::End => return,
-                TokenKind::Symbol(b';') => next = self.lexer.offset(),
-                _ => break,
-            }
-        }
-        self.out.next = u32::try_from(next).ok();
+        self.out.next = match self.lexer.next_token() {
+            Ok(token) if token.kind == TokenKind::End => None,
+            Ok(token) => Some(token.start),
+            Err(_) => u32::try_from(self.lexer.offset()).ok(),
+        };
     }
 
     #[inline(always)]

@@ -71,7 +71,10 @@ pub(crate) struct Statement {
     pub(crate) features: Features,
     /// The statement without trailing NUL, `;` and blanks ends here.
     pub(crate) end: u32,
-    /// Where the next statement of the same packet begins, if there is one.
+    /// The `;` behind it, if anything but blanks, semicolons and NULs follows there. Not one in an executable comment: the
+    /// text cannot be cut there.
+    pub(crate) semicolon: Option<u32>,
+    /// The first token behind the `;`; `None` when nothing but comments follow.
     pub(crate) next: Option<u32>,
     /// Why the grammar must not be asked: the statement is beyond a bound. It can still be forwarded to one shard.
     pub(crate) too_complex: Option<&'static str>,
@@ -226,6 +229,7 @@ impl Statement {
         self.hint = None;
         self.features = Features::default();
         self.end = 0;
+        self.semicolon = None;
         self.next = None;
         self.too_complex = None;
         self.values_at = 0;

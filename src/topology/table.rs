@@ -140,6 +140,33 @@ pub(crate) fn without_padding(mut weights: Vec<u8>, space: Option<&[u8]>) -> Vec
 }
 
 impl ColumnType {
+    /// Whether this column stores every value of `source` as it is, so that it keeps its [`Key`](super::Key).
+    pub(crate) fn keeps(&self, source: &ColumnType) -> bool {
+        match (self, source) {
+            (
+                ColumnType::Integer { bits, unsigned },
+                ColumnType::Integer { bits: source_bits, unsigned: source_unsigned },
+            ) => match (unsigned, source_unsigned) {
+                (false, true) => bits > source_bits,
+                (true, false) => false,
+                _ => bits >= source_bits,
+            },
+            // Whether trailing spaces are kept is another matter: keys that end in them are refused where they count.
+            (
+                ColumnType::Text { collation, characters_max },
+                ColumnType::Text { collation: source, characters_max: source_max },
+            ) => collation.name == source.name && characters_max >= source_max,
+            (
+                ColumnType::Binary { fixed, bytes_max },
+                ColumnType::Binary { fixed: source_fixed, bytes_max: source_max },
+            ) => match fixed {
+                true => *source_fixed && bytes_max == source_max,
+                false => bytes_max >= source_max,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether equal values of the two types have the same [`Key`](super::Key), so that tables with such key columns are
     /// co-located.
     pub(crate) fn shares_keys_with(&self, other: &ColumnType) -> bool {

@@ -182,6 +182,11 @@ impl Boundary {
         self.pending == 0 && !self.continues
     }
 
+    /// The next byte is the first of a packet's header.
+    pub(super) fn is_at_header(&self) -> bool {
+        self.pending == 0
+    }
+
     /// Something of the response was offered.
     pub fn has_begun(&self) -> bool {
         self.state != State::First || self.packets != 0 || self.outcome.rows != 0

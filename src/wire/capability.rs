@@ -1,11 +1,20 @@
 //! What the proxy offers to clients and asks of servers. Flags that would change bytes in a way that nothing here
-//! reads (COMPRESS, SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated.
+//! reads (SESSION_TRACK, QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated.
 
 pub use mysql_common::constants::{CapabilityFlags, StatusFlags};
 
-/// What clients may choose from. DEPRECATE_EOF changes how results end, so it is offered only when every server of
-/// the fleet has it (`deprecate_eof`): results pass through unchanged.
-pub fn offered_to_clients(deprecate_eof: bool, tls: bool) -> CapabilityFlags {
+/// What the proxy offers beyond the fixed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// Every server of the fleet has it: it changes how results end, and results pass through unchanged.
+    pub deprecate_eof: bool,
+    pub tls: bool,
+    pub zlib: bool,
+    pub zstd: bool,
+}
+
+/// What clients may choose from.
+pub fn offered_to_clients(offer: Offer) -> CapabilityFlags {
     let mut flags = CapabilityFlags::CLIENT_LONG_PASSWORD
         | CapabilityFlags::CLIENT_FOUND_ROWS
         | CapabilityFlags::CLIENT_LONG_FLAG
@@ -25,8 +34,10 @@ pub fn offered_to_clients(deprecate_eof: bool, tls: bool) -> CapabilityFlags {
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_CONNECT_ATTRS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA;
-    flags.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
-    flags.set(CapabilityFlags::CLIENT_SSL, tls);
+    flags.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, offer.deprecate_eof);
+    flags.set(CapabilityFlags::CLIENT_SSL, offer.tls);
+    flags.set(CapabilityFlags::CLIENT_COMPRESS, offer.zlib);
+    flags.set(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM, offer.zstd);
     flags
 }
 
@@ -35,6 +46,7 @@ pub fn offered_to_clients(deprecate_eof: bool, tls: bool) -> CapabilityFlags {
 pub struct ServerWishes {
     pub found_rows: bool,
     pub deprecate_eof: bool,
+    pub multi_results: bool,
     pub tls: bool,
 }
 
@@ -44,6 +56,7 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     let mut needed = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
     needed.set(CapabilityFlags::CLIENT_FOUND_ROWS, wishes.found_rows);
     needed.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, wishes.deprecate_eof);
+    needed.set(CapabilityFlags::CLIENT_MULTI_RESULTS, wishes.multi_results);
     if !offered.contains(needed) {
         return None;
     }
@@ -52,7 +65,6 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     always.set(CapabilityFlags::CLIENT_SSL, wishes.tls);
     let where_offered = CapabilityFlags::CLIENT_LONG_FLAG
         | CapabilityFlags::CLIENT_TRANSACTIONS
-        | CapabilityFlags::CLIENT_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
@@ -66,23 +78,24 @@ mod tests {
 
     #[test]
     fn what_nothing_here_reads_is_never_negotiated() {
-        let refused = CapabilityFlags::CLIENT_COMPRESS
-            | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM
-            | CapabilityFlags::CLIENT_LOCAL_FILES
+        let refused = CapabilityFlags::CLIENT_LOCAL_FILES
             | CapabilityFlags::CLIENT_SESSION_TRACK
             | CapabilityFlags::CLIENT_QUERY_ATTRIBUTES
             | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
-        assert!(!offered_to_clients(true, true).intersects(refused));
-        let wishes = ServerWishes { found_rows: true, deprecate_eof: true, tls: true };
+        let offer = Offer { deprecate_eof: true, tls: true, zlib: true, zstd: true };
+        assert!(!offered_to_clients(offer).intersects(refused));
+        let wishes = ServerWishes { found_rows: true, deprecate_eof: true, multi_results: true, tls: true };
         let wanted = wanted_from_server(CapabilityFlags::all(), wishes).unwrap();
-        assert!(!wanted.intersects(refused | CapabilityFlags::CLIENT_MULTI_STATEMENTS));
+        let compressed =
+            CapabilityFlags::CLIENT_COMPRESS | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM;
+        assert!(!wanted.intersects(refused | compressed | CapabilityFlags::CLIENT_MULTI_STATEMENTS));
         assert!(!wanted.contains(CapabilityFlags::CLIENT_CONNECT_WITH_DB));
     }
 
     #[test]
     fn a_server_without_what_the_client_negotiated_is_refused() {
         let offered = CapabilityFlags::all() - CapabilityFlags::CLIENT_DEPRECATE_EOF;
-        let wishes = ServerWishes { found_rows: false, deprecate_eof: true, tls: false };
+        let wishes = ServerWishes { found_rows: false, deprecate_eof: true, multi_results: true, tls: false };
         assert_eq!(wanted_from_server(offered, wishes), None);
     }
 }

@@ -102,7 +102,7 @@ mod tests {
             version: "8.4.6".into(),
             thread_id: 7,
             scramble: *b"abcdefghijklmnopqrst",
-            capabilities: super::super::offered_to_clients(true, true),
+            capabilities: CapabilityFlags::all(),
             collation: 45,
             status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
             plugin: "caching_sha2_password".into(),

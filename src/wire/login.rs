@@ -45,6 +45,8 @@ pub struct LoginRequest {
     /// The plugin that `auth_response` was computed for; `None` from clients without PLUGIN_AUTH.
     pub plugin: Option<Vec<u8>>,
     pub attributes: Attributes,
+    /// With ZSTD_COMPRESSION_ALGORITHM.
+    pub zstd_level: Option<u8>,
 }
 
 impl std::fmt::Debug for LoginRequest {
@@ -89,6 +91,10 @@ impl LoginRequest {
         } else {
             Vec::new()
         };
+        let zstd_level = (capabilities.contains(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM)
+            && !reader.is_empty())
+        .then(|| reader.u8())
+        .transpose()?;
         Ok(LoginRequest {
             capabilities,
             packet_bytes_max,
@@ -98,6 +104,7 @@ impl LoginRequest {
             database,
             plugin,
             attributes,
+            zstd_level,
         })
     }
 
@@ -129,6 +136,9 @@ impl LoginRequest {
                 put_lenenc_bytes(&mut pairs, value);
             }
             put_lenenc_bytes(&mut out, &pairs);
+        }
+        if self.capabilities.contains(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM) {
+            out.put_u8(self.zstd_level.unwrap_or_default());
         }
         out
     }
@@ -251,6 +261,7 @@ mod tests {
             } else {
                 Vec::new()
             },
+            zstd_level: has(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM).then_some(7),
         }
     }
 
@@ -261,6 +272,7 @@ mod tests {
             CapabilityFlags::CLIENT_PLUGIN_AUTH,
             CapabilityFlags::CLIENT_CONNECT_ATTRS,
             CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA,
+            CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM,
         ];
         for set in 0..1u32 << optional.len() {
             let mut flags = CapabilityFlags::CLIENT_PROTOCOL_41 | CapabilityFlags::CLIENT_SECURE_CONNECTION;
@@ -329,7 +341,7 @@ mod tests {
 
         #[test]
         fn damaged_logins_do_not_panic(at in 0usize..200, value: u8, length in 0usize..200) {
-            let mut payload = login(super::super::offered_to_clients(true, false)).encode();
+            let mut payload = login(CapabilityFlags::all()).encode();
             let at = at % payload.len();
             payload[at] = value;
             let _decoded = FirstPacket::decode(&payload);

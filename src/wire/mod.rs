@@ -3,18 +3,20 @@
 //!
 //! * `packet` — headers, splitting at 16 MiB, whole payloads out of a buffer.
 //! * `codec` — the integers and strings that messages are made of.
-//! * `capability`, `collation` — what is negotiated.
+//! * `capability`, `collation` — what is negotiated. * `compression` — packets around the stream of packets.
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
 //! * `command` — what clients send afterwards.
 //! * `response`, `resultset` — what is answered.
-//! * `boundary` — where a server's response ends, by reading packet headers only.
+//! * `boundary` — where a server's response ends, by reading packet headers only. `chain` — it as a part of a longer answer.
 
 mod auth;
 mod boundary;
 mod capability;
+mod chain;
 mod codec;
 mod collation;
 mod command;
+mod compression;
 mod greeting;
 mod login;
 mod packet;
@@ -26,10 +28,14 @@ pub use auth::{
     ServerStep, fast_digest, native_hash, sha2_crypt, sha2_crypt_text,
 };
 pub use boundary::{Boundary, BoundaryError, Outcome, PacketKind, Progress, Section};
-pub use capability::{CapabilityFlags, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server};
+pub use capability::{
+    CapabilityFlags, Offer, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server,
+};
+pub use chain::Chaining;
 pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
 pub use command::{Command, command_packet, query_packet};
+pub use compression::{Algorithm, COMPRESSED_HEADER_BYTES, Compression, PIECE_BYTES};
 pub use greeting::{Greeting, SCRAMBLE_BYTES, is_mariadb, scramble_from};
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};

@@ -20,6 +20,8 @@ pub enum PacketError {
     TooLarge { limit: usize },
     #[error("packet number {got} came where number {expected} was due")]
     OutOfOrder { expected: u8, got: u8 },
+    #[error("a compressed packet of {0}")]
+    Compressed(&'static str),
 }
 
 impl Classify for PacketError {
@@ -35,6 +37,7 @@ impl Classify for PacketError {
         let id = match self {
             PacketError::TooLarge { .. } => "SW1104",
             PacketError::OutOfOrder { .. } => "SW1106",
+            PacketError::Compressed(_) => "SW1110",
         };
         ClientError::new(id, self.to_string())
     }

@@ -40,7 +40,6 @@ const TYPE_VAR_STRING: u8 = 253;
 const FLAG_NOT_NULL: u16 = 1;
 const FLAG_UNSIGNED: u16 = 32;
 const FLAG_BINARY: u16 = 128;
-const FLAG_NUMERIC: u16 = 32768;
 const COLLATION_BINARY: u16 = 63;
 const NOT_FIXED_DECIMALS: u8 = 31;
 
@@ -49,12 +48,10 @@ impl ColumnDefinition {
     pub fn local(name: &str, kind: ColumnKind, collation: u16) -> ColumnDefinition {
         let (collation, length, kind, flags, decimals) = match kind {
             ColumnKind::Text => (collation, 1024, TYPE_VAR_STRING, 0, NOT_FIXED_DECIMALS),
-            ColumnKind::Signed => {
-                (COLLATION_BINARY, 21, TYPE_LONGLONG, FLAG_NOT_NULL | FLAG_BINARY | FLAG_NUMERIC, 0)
-            }
+            ColumnKind::Signed => (COLLATION_BINARY, 21, TYPE_LONGLONG, FLAG_NOT_NULL | FLAG_BINARY, 0),
             ColumnKind::Number => {
-                let flags = FLAG_NOT_NULL | FLAG_UNSIGNED | FLAG_BINARY | FLAG_NUMERIC;
-                (COLLATION_BINARY, 20, TYPE_LONGLONG, flags, 0)
+                let flags = FLAG_NOT_NULL | FLAG_UNSIGNED | FLAG_BINARY;
+                (COLLATION_BINARY, 21, TYPE_LONGLONG, flags, 0)
             }
         };
         ColumnDefinition {

@@ -7,10 +7,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arrival;
 mod as_one;
+mod certificates;
 mod check;
 mod choosing;
 mod client_login;
+mod commands;
+mod compressed;
+mod conformance;
 mod daily;
 mod demo;
 mod dump;
@@ -18,13 +23,16 @@ mod encodings;
 mod hostile;
 mod local;
 mod login;
+mod merging;
 mod operate;
 mod poison;
 mod pools;
+mod procedures;
 mod refusals;
 mod routing;
 mod session_values;
 mod sessions;
+mod several;
 mod smoke;
 mod soak;
 mod stream;

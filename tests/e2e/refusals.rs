@@ -5,7 +5,6 @@ use crate::support::{Client, Cluster, Database, Proxy, Raw, Table, flavors};
 
 /// COM_STMT_PREPARE.
 const PREPARE: u8 = 0x16;
-const MULTI_STATEMENTS: u32 = 0x0001_0000;
 
 async fn shop(cluster: &Cluster) -> Database {
     cluster
@@ -129,7 +128,6 @@ async fn what_no_rule_can_place_is_refused() {
                     "unlisted",
                 ),
                 ("SELECT * FROM left_one JOIN right_one USING (id)", "SW1207", 1235, "42000", "right_one"),
-                ("SELECT 1; SELECT 2", "SW1209", 1235, "42000", ""),
                 ("SELECT /* shardway: shard=nowhere */ 1", "SW1211", 1105, "HY000", "nowhere"),
                 ("SELECT /* shardway: shrad=shard1 */ 1", "SW1214", 1064, "42000", "shrad"),
             ],
@@ -212,22 +210,6 @@ async fn prepared_statements_are_refused_and_the_session_goes_on() {
         raw.command(14, b"").await;
         assert_eq!(raw.packet().await.unwrap().1[0], 0);
         assert_eq!(raw.query("SELECT 1").await, [1]);
-    }
-}
-
-#[tokio::test]
-async fn several_statements_in_one_packet_are_refused_even_where_the_client_may_send_them() {
-    for program in flavors() {
-        let cluster = Cluster::shared(&program).await;
-        let database = shop(cluster).await;
-        let proxy = Proxy::over(cluster, &database).await;
-        let mut raw =
-            Raw::login(proxy.mysql, "app", "app-secret", Some(&database.name), MULTI_STATEMENTS).await;
-        let answer = raw.query("INSERT INTO left_one VALUES (1); DELETE FROM left_one").await;
-        assert_eq!(answer[0], 0xff);
-        assert!(String::from_utf8_lossy(&answer).contains("SW1209"), "{}", String::from_utf8_lossy(&answer));
-        let mut client = proxy.client(&database).await;
-        assert!(client.rows("SELECT * FROM left_one").await.is_empty(), "nothing of it was run");
     }
 }
 

@@ -87,6 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             database: options.database.map(Into::into),
             plugin: Some(plugin.into()),
             attributes: vec![(b"program_name".to_vec(), b"test".to_vec())],
+            zstd_level: None,
         };
         self.send(&request.encode()).await;
         self.stream.write_all(options.pipelined).await.unwrap();
@@ -394,6 +395,7 @@ fn stale_login(user: &str, plugin: &str) -> Vec<u8> {
         database: Some(b"shop".to_vec()),
         plugin: Some(plugin.into()),
         attributes: vec![(b"program_name".to_vec(), b"test".to_vec())],
+        zstd_level: None,
     };
     let (mut out, mut sequence) = (Vec::new(), 1);
     encode_packet(&request.encode(), &mut sequence, &mut out);

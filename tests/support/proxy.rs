@@ -24,6 +24,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<Account>,
     /// More of `shardway.toml`, e.g. `[pool]\nconnections_max = 1`.
     pub(crate) settings: String,
+    /// More of the table `[listen]`.
+    pub(crate) listen: String,
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
@@ -42,6 +44,7 @@ impl Setup {
             map,
             accounts: vec![account(APP, false), account(OPS, true)],
             settings: String::new(),
+            listen: String::new(),
             variables: Vec::new(),
         }
     }
@@ -52,9 +55,24 @@ impl Setup {
         self
     }
 
+    /// A database that is whole on one shard, counted from 0, with whatever tables it gets.
+    pub(crate) fn whole(mut self, database: &Database, shard: usize) -> Setup {
+        let (name, shard) = (&database.name, shard + 1);
+        // Tables of the map may stand in any order.
+        self.map.schemes.push(format!("[[database]]\nname = \"{name}\"\ndefault_shard = \"shard{shard}\""));
+        self
+    }
+
     /// A `[[scheme]]` table as text.
     pub(crate) fn scheme(mut self, text: &str) -> Setup {
         self.map.schemes.push(text.to_owned());
+        self
+    }
+
+    /// A line of the table `[listen]`.
+    pub(crate) fn listen(mut self, line: &str) -> Setup {
+        self.listen.push_str(line);
+        self.listen.push('\n');
         self
     }
 
@@ -94,7 +112,9 @@ impl Proxy {
         let folder = Folder::create().unwrap();
         let (config, map) = (folder.path().join("shardway.toml"), folder.path().join("shard-map.toml"));
         std::fs::write(&map, setup.map.text()).unwrap();
-        std::fs::write(&config, settings_text(&map, &setup.accounts, &setup.settings)).unwrap();
+        let settings = settings_text(&map, &setup.accounts, &setup.settings);
+        let listen = format!("[listen]\n{}", setup.listen);
+        std::fs::write(&config, settings.replacen("[listen]\n", &listen, 1)).unwrap();
         let variables: Vec<(&str, &str)> =
             setup.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let child = ProxyProcess::start(Path::new(BINARY), folder.path(), &config, &variables)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mysql_common::scramble::{scramble_native, scramble_sha256};
+use shardway::internal::wire::{Boundary, Reader, encode_packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -14,6 +15,7 @@ pub(crate) const CAPABILITIES: u32 = 0x0000_0001 | 0x0000_0200 | 0x0000_2000 | 0
 pub(crate) const CONNECT_WITH_DB: u32 = 0x0000_0008;
 pub(crate) const DEPRECATE_EOF: u32 = 0x0100_0000;
 pub(crate) const MULTI_STATEMENTS: u32 = 0x0001_0000;
+pub(crate) const MULTI_RESULTS: u32 = 0x0002_0000;
 const UTF8MB4_GENERAL_CI: u8 = 45;
 
 pub(crate) struct Raw {
@@ -44,14 +46,26 @@ impl Raw {
         capabilities: u32,
     ) -> Raw {
         let mut raw = Raw::connect(address).await;
-        let greeting = raw.greeting().await;
+        let answer = raw.log_in(user, password, database, capabilities).await;
+        assert_eq!(answer[0], 0x00, "login refused: {}", String::from_utf8_lossy(&answer));
+        raw
+    }
+
+    /// Logs in on a fresh connection; gives the packet that ends the login, OK or ERR.
+    pub(crate) async fn log_in(
+        &mut self,
+        user: &str,
+        password: &str,
+        database: Option<&str>,
+        capabilities: u32,
+    ) -> Vec<u8> {
+        let greeting = self.greeting().await;
         let response = response(&greeting, user, password, database, capabilities);
-        raw.send(1, &response).await;
+        self.send(1, &response).await;
         loop {
-            let (sequence, packet) = raw.packet().await.expect("an answer to the login");
+            let (sequence, packet) = self.packet().await.expect("an answer to the login");
             match packet.first() {
-                Some(0x00) => return raw,
-                Some(0xff) => panic!("login refused: {}", String::from_utf8_lossy(&packet)),
+                Some(0x00 | 0xff) => return packet,
                 // The fast path of caching_sha2_password succeeded; OK follows.
                 Some(0x01) if packet.get(1) == Some(&3) => {}
                 Some(0xfe) => {
@@ -59,7 +73,7 @@ impl Raw {
                     let plugin = String::from_utf8_lossy(parts.next().unwrap()).into_owned();
                     let nonce: Vec<u8> = parts.next().unwrap().iter().copied().take(20).collect();
                     let answer = scramble(&plugin, &nonce, password);
-                    raw.send(sequence.wrapping_add(1), &answer).await;
+                    self.send(sequence.wrapping_add(1), &answer).await;
                 }
                 _ => panic!("this client cannot go on after {packet:?}"),
             }
@@ -111,9 +125,55 @@ impl Raw {
 
     /// A command with sequence 0 whose first byte is `code`.
     pub(crate) async fn command(&mut self, code: u8, body: &[u8]) {
-        let mut payload = vec![code];
-        payload.extend_from_slice(body);
-        self.send(0, &payload).await;
+        let mut packets = Vec::new();
+        encode_packet(&[&[code], body].concat(), &mut 0, &mut packets);
+        self.bytes(&packets).await;
+    }
+
+    /// All packets of the answer to one command with their numbers; the last one is empty when the connection was closed.
+    pub(crate) async fn answer(&mut self, code: u8, body: &[u8], deprecate_eof: bool) -> Vec<(u8, Vec<u8>)> {
+        self.command(code, body).await;
+        let mut boundary =
+            if code == 4 { Boundary::field_list(deprecate_eof) } else { Boundary::query(deprecate_eof) };
+        let mut packets = Vec::new();
+        loop {
+            let Some((number, payload)) = self.packet().await else {
+                packets.push((0, Vec::new()));
+                return packets;
+            };
+            let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+            let framed = [&length[..3], &[number], &payload].concat();
+            let ended = boundary.advance(&framed).unwrap().ended;
+            packets.push((number, payload));
+            if ended {
+                return packets;
+            }
+        }
+    }
+
+    /// The results of several statements in one packet, rows as lines, and the number of the error that ended them, else 0.
+    /// Not for rows of 16 MiB. The numbers of the packets must be in order.
+    pub(crate) async fn results(&mut self, sql: &str) -> (Vec<Vec<String>>, u16) {
+        let packets = self.answer(3, sql.as_bytes(), false).await;
+        let first = packets[0].0;
+        for (at, (number, _)) in packets.iter().enumerate() {
+            assert_eq!(*number, first.wrapping_add(u8::try_from(at % 256).unwrap()), "{packets:?}");
+        }
+        let (mut results, mut rows, mut ends) = (Vec::new(), Vec::new(), 0);
+        for (_, packet) in packets {
+            match (packet[0], ends) {
+                (0xff, _) => return (results, u16::from_le_bytes([packet[1], packet[2]])),
+                (0x00, 0) => results.push(Vec::new()),
+                (0xfe, 0) => ends = 1,
+                (0xfe, _) => {
+                    results.push(std::mem::take(&mut rows));
+                    ends = 0;
+                }
+                (_, 0) => {}
+                (_, _) => rows.push(line(&packet)),
+            }
+        }
+        (results, 0)
     }
 
     /// COM_QUERY; gives the first packet of the answer.
@@ -142,6 +202,17 @@ impl Raw {
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
+}
+
+/// A row of short texts, joined by `|`.
+fn line(row: &[u8]) -> String {
+    let mut reader = Reader::new(row, "row");
+    let mut cells = Vec::new();
+    while !reader.is_empty() {
+        let cell = reader.nullable_bytes().unwrap();
+        cells.push(cell.map_or("NULL".to_owned(), |cell| String::from_utf8_lossy(cell).into_owned()));
+    }
+    cells.join("|")
 }
 
 /// A handshake response.

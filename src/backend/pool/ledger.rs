@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::state::{Fit, SessionState};
 use super::spread::Spread;
 
-/// How many idle connections are looked at for the best fit; keeps the lock short.
+/// How many idle connections are looked at for the best fit, once one was found that fits at all; keeps the lock short.
 const FIT_SCAN_MAX: usize = 32;
 /// The pause after a first failed connect; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -133,9 +133,21 @@ struct Lane<C, W> {
     failures_in_row: u32,
     /// No connect before that; the task of the failed connect wakes the lane then.
     not_before: Option<Instant>,
+    keeping: Keeping,
     retired: bool,
     connects: u64,
     failures: u64,
+}
+
+/// Whether connections of a lane are kept ready for whoever comes (`idle_min`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Ready,
+    /// The server refused the last login for good. Trying again and again would lock the account
+    /// (FAILED_LOGIN_ATTEMPTS); who asks for a connection tries again.
+    Refused,
+    /// The credential is in use by sessions of the past only.
+    Never,
 }
 
 #[derive(Debug)]
@@ -154,6 +166,8 @@ pub(crate) struct Count {
     pub(crate) mending: usize,
     pub(crate) waiting: usize,
     pub(crate) failing: bool,
+    /// The last login was refused for good.
+    pub(crate) refused: bool,
     pub(crate) connects: u64,
     pub(crate) failures: u64,
     pub(crate) retired: bool,
@@ -184,9 +198,10 @@ impl<C: Place, W> Ledger<C, W> {
         self.total
     }
 
-    /// Opens a lane; the index of a retired lane that holds nothing any more is used again.
-    pub(crate) fn open_lane(&mut self) -> LaneId {
-        let lane = Lane::new(self.retired);
+    /// Opens a lane; the index of a retired lane that holds nothing any more is used again. Of a credential that is not
+    /// `live` nothing is kept ready.
+    pub(crate) fn open_lane(&mut self, live: bool) -> LaneId {
+        let lane = Lane::new(self.retired, if live { Keeping::Ready } else { Keeping::Never });
         match self.lanes.iter().position(|lane| lane.retired && lane.is_unused()) {
             Some(free) => {
                 self.lanes[free] = lane;
@@ -208,6 +223,7 @@ impl<C: Place, W> Ledger<C, W> {
             mending: lane.checking + lane.resetting,
             waiting: lane.waiters.len(),
             failing: lane.failures_in_row > 0,
+            refused: lane.keeping == Keeping::Refused,
             connects: lane.connects,
             failures: lane.failures,
             retired: lane.retired,
@@ -218,7 +234,10 @@ impl<C: Place, W> Ledger<C, W> {
     pub(crate) fn take(&mut self, lane: LaneId, wanted: &SessionState, now: Instant) -> Option<Held<C>> {
         let lane = &mut self.lanes[lane];
         let mut best: Option<(Fit, usize)> = None;
-        for (index, held) in lane.idle.iter().enumerate().rev().take(FIT_SCAN_MAX) {
+        for (looked_at, (index, held)) in lane.idle.iter().enumerate().rev().enumerate() {
+            if looked_at >= FIT_SCAN_MAX && best.is_some() {
+                break;
+            }
             if held.expired(now) {
                 continue;
             }
@@ -282,6 +301,9 @@ impl<C: Place, W> Ledger<C, W> {
         opened.connects += 1;
         opened.failures_in_row = 0;
         opened.not_before = None;
+        if opened.keeping == Keeping::Refused {
+            opened.keeping = Keeping::Ready;
+        }
         self.settle(lane, held, now, actions);
     }
 
@@ -305,6 +327,9 @@ impl<C: Place, W> Ledger<C, W> {
         let until = failed.not_before.map_or(until, |before| before.max(until));
         failed.not_before = Some(until);
         if permanent {
+            if failed.keeping == Keeping::Ready {
+                failed.keeping = Keeping::Refused;
+            }
             self.fail_waiters(lane, actions);
         }
         self.pump(now, actions);
@@ -380,7 +405,7 @@ impl<C: Place, W> Ledger<C, W> {
         }
         self.pump(now, actions);
         for id in 0..self.lanes.len() {
-            while self.lanes[id].at_rest() < self.limits.idle_min
+            while self.lanes[id].at_rest() < self.idle_min(id)
                 && self.total < self.limits.server_connections_max
                 && self.lanes[id].size() < self.limits.connections_max
                 && self.may_open(id, now)
@@ -399,6 +424,13 @@ impl<C: Place, W> Ledger<C, W> {
             {}
         }
         self.pump(now, actions);
+    }
+
+    /// The lane's credential is in use again by whoever logs in.
+    pub(crate) fn revive_lane(&mut self, lane: LaneId) {
+        if self.lanes[lane].keeping == Keeping::Never {
+            self.lanes[lane].keeping = Keeping::Ready;
+        }
     }
 
     /// Closes what is idle, fails who waits; what is lent ends when it comes back.
@@ -463,13 +495,16 @@ impl<C: Place, W> Ledger<C, W> {
     }
 
     /// Whether the place of a free connection of lane `id` goes to a waiter of another lane although lane `id` has waiters:
-    /// the server has no more places, and a lane without any connection must not starve.
+    /// the server has no more places, the other waits for longer, and its lane has less than lane `id` keeps. So lanes that
+    /// want more than there is end with equal shares, and none starves.
     fn owed_elsewhere(&self, id: LaneId, now: Instant) -> bool {
         let Some(own) = self.lanes[id].waiters.front() else { return false };
+        let kept = self.lanes[id].size();
         self.total >= self.limits.server_connections_max
             && self.lanes.iter().enumerate().any(|(other, lane)| {
                 let older = lane.waiters.front().is_some_and(|first| first.ticket < own.ticket);
-                older && lane.size() == 0 && self.may_open(other, now)
+                let poorer = lane.size() == 0 || lane.size() < kept.min(self.limits.connections_max);
+                older && poorer && lane.wants_connect() && self.may_open(other, now)
             })
     }
 
@@ -486,7 +521,7 @@ impl<C: Place, W> Ledger<C, W> {
             .collect();
         order.sort_unstable();
         for (_, id) in order {
-            while self.lanes[id].waiters.len() > self.lanes[id].connecting + self.lanes[id].resetting {
+            while self.lanes[id].wants_connect() {
                 let full = self.lanes[id].size() >= self.limits.connections_max;
                 if full && self.lanes[id].idle.is_empty() {
                     break;
@@ -551,6 +586,13 @@ impl<C: Place, W> Ledger<C, W> {
         }
     }
 
+    fn idle_min(&self, id: LaneId) -> usize {
+        match self.lanes[id].keeping {
+            Keeping::Ready => self.limits.idle_min,
+            Keeping::Refused | Keeping::Never => 0,
+        }
+    }
+
     /// Closes what is too old or idle for too long.
     fn sweep(&mut self, id: LaneId, now: Instant, actions: &mut Actions<C, W>) {
         let mut index = 0;
@@ -560,7 +602,7 @@ impl<C: Place, W> Ledger<C, W> {
             let long_idle = now.saturating_duration_since(held.idle_since) >= self.limits.idle_timeout;
             let reason = match held.expired(now) {
                 true => CloseReason::Lifetime,
-                false if long_idle && lane.idle.len() > self.limits.idle_min => CloseReason::Idle,
+                false if long_idle && lane.idle.len() > self.idle_min(id) => CloseReason::Idle,
                 false => {
                     index += 1;
                     continue;
@@ -588,7 +630,7 @@ impl<C: Place, W> Ledger<C, W> {
 }
 
 impl<C: Place, W> Lane<C, W> {
-    fn new(retired: bool) -> Lane<C, W> {
+    fn new(retired: bool, keeping: Keeping) -> Lane<C, W> {
         Lane {
             idle: Vec::new(),
             lent: 0,
@@ -598,6 +640,7 @@ impl<C: Place, W> Lane<C, W> {
             waiters: VecDeque::new(),
             failures_in_row: 0,
             not_before: None,
+            keeping,
             retired,
             connects: 0,
             failures: 0,
@@ -612,6 +655,11 @@ impl<C: Place, W> Lane<C, W> {
     /// Idle ones and those that will be.
     fn at_rest(&self) -> usize {
         self.idle.len() + self.connecting + self.checking + self.resetting
+    }
+
+    /// More wait than connections are about to come.
+    fn wants_connect(&self) -> bool {
+        self.waiters.len() > self.connecting + self.resetting
     }
 
     fn is_unused(&self) -> bool {

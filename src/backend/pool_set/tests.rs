@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::topology::{Epoch, MapVersion, ServerTlsMode, Shard, ShardId};
-use crate::wire::{Framer, Greeting, SCRAMBLE_BYTES, StatusFlags, encode_packet, offered_to_clients};
+use crate::wire::{Framer, Greeting, Offer, SCRAMBLE_BYTES, StatusFlags, encode_packet, offered_to_clients};
 
 const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
 const COM_QUIT: u8 = 1;
+const COM_QUERY: u8 = 3;
 const COM_PING: u8 = 0x0e;
 const COM_RESET_CONNECTION: u8 = 0x1f;
 /// Long enough for a loaded machine, never waited for when all is well.
@@ -75,7 +76,7 @@ async fn converse(mut stream: TcpStream, id: u32, script: &Script) -> std::io::R
         version: "8.4.6".into(),
         thread_id: id,
         scramble: [b'a'; SCRAMBLE_BYTES],
-        capabilities: offered_to_clients(true, false),
+        capabilities: offered_to_clients(Offer { deprecate_eof: true, ..Offer::default() }),
         collation: 45,
         status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
         plugin: "mysql_native_password".into(),
@@ -214,7 +215,54 @@ impl Fixture {
 }
 
 fn id(lease: &mut Lease) -> u32 {
-    lease.connection().thread_id()
+    lease.connection().thread().id
+}
+
+/// Names of readers go round among replicas, and after a failover a name leads to another server: there the number of the
+/// thread is that of a stranger.
+#[tokio::test]
+async fn a_kill_goes_to_the_server_of_the_statement_wherever_the_name_leads_now() {
+    let fixture = Fixture::new(settings()).await;
+    let thread = fixture.lease().await.unwrap().connection().thread();
+    let elsewhere = scripted(&fixture.scope).await;
+    let moved = Server { port: elsewhere.address.port(), ..fixture.server.clone() };
+    fixture.pools.kill_query(&moved, &fixture.credential, thread).await.unwrap();
+    assert_eq!((fixture.scripted.accepted(), elsewhere.accepted()), (2, 0));
+    assert!(fixture.scripted.script.commands.lock().contains(&(2, COM_QUERY)));
+}
+
+#[tokio::test]
+async fn kills_are_a_few_at_a_time() {
+    let fixture = Fixture::new(PoolSettings { connections_max: 8, ..settings() }).await;
+    let mut leases = Vec::new();
+    for _ in 0..6 {
+        leases.push(fixture.lease().await.unwrap());
+    }
+    let threads: Vec<_> = leases.iter_mut().map(|lease| lease.connection().thread()).collect();
+    let greetings = &fixture.scripted.script.greetings;
+    greetings.forget_permits(1000);
+    for thread in threads {
+        let (pools, server) = (Arc::clone(&fixture.pools), fixture.server.clone());
+        let credential = Arc::clone(&fixture.credential);
+        drop(fixture.scope.spawn("kill", async move {
+            pools.kill_query(&server, &credential, thread).await.unwrap();
+        }));
+    }
+    let accepted = |count: u32| {
+        let scripted = &fixture.scripted;
+        async move {
+            while scripted.accepted() < count {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, accepted(6 + 4)).await.unwrap();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.scripted.accepted(), 6 + 4);
+    greetings.add_permits(1000);
+    tokio::time::timeout(PATIENCE, accepted(6 + 6)).await.unwrap();
 }
 
 #[tokio::test]

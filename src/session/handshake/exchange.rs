@@ -7,9 +7,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
+use super::certificate::meets;
 use super::error::LoginError;
 use super::gate::{Gate, GateRules};
-use super::stream::ClientStream;
+use super::stream::{Channel, ClientStream};
 use crate::config::User;
 use crate::wire::{
     Attributes, CapabilityFlags, FirstPacket, Framer, Greeting, HEADER_BYTES, LoginRequest, Malformed,
@@ -44,6 +45,24 @@ impl Applicant {
             database: request.database.as_deref().map(text),
             attributes: texts(&request.attributes),
         }
+    }
+}
+
+/// Who is on the other side of an authentication: a client before its login, or one that changes its user.
+pub(super) trait Peer: Send {
+    /// Sends one payload under the next number.
+    fn send(&mut self, payload: &[u8]) -> impl Future<Output = Result<(), LoginError>> + Send;
+
+    fn packet(&mut self) -> impl Future<Output = Result<Bytes, LoginError>> + Send;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer for Link<S> {
+    async fn send(&mut self, payload: &[u8]) -> Result<(), LoginError> {
+        Link::send(self, payload).await
+    }
+
+    async fn packet(&mut self) -> Result<Bytes, LoginError> {
+        Link::packet(self).await
     }
 }
 
@@ -155,38 +174,53 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let candidate = gate.candidate(rules, &request.user);
-    let denied = |used_password| LoginError::Denied {
-        user: applicant.name.clone(),
-        peer: applicant.peer,
-        used_password,
-    };
-    let (mut auth, mut step) = ServerAuth::start(ServerAuthStart {
+    let channel = link.stream.channel();
+    let begun = ServerAuth::start(ServerAuthStart {
         secret: candidate.secret,
         preferred: candidate.preferred,
         fast: candidate.fast,
         challenge: greeting.scramble,
         client_plugin: request.plugin.as_deref(),
         response: &request.auth_response,
-        encrypted: link.stream.is_encrypted(),
+        encrypted: channel.encrypted,
     });
+    converse(link, gate, begun, candidate.user, applicant, &channel).await
+}
+
+/// Carries the messages to and fro until the applicant is accepted or denied. `user` is whom the name belongs to, if anybody.
+pub(super) async fn converse<P: Peer>(
+    peer: &mut P,
+    gate: &Gate,
+    begun: (ServerAuth, ServerStep),
+    user: Option<Arc<User>>,
+    applicant: &Applicant,
+    channel: &Channel,
+) -> Result<Arc<User>, LoginError> {
+    let denied = |used_password| LoginError::Denied {
+        user: applicant.name.clone(),
+        peer: applicant.peer,
+        used_password,
+    };
+    let (mut auth, mut step) = begun;
     loop {
         step = match step {
             ServerStep::Send(payload) => {
-                link.send(&payload).await?;
-                auth.receive(&link.packet().await?)?
+                peer.send(&payload).await?;
+                auth.receive(&peer.packet().await?)?
             }
             ServerStep::SendKey => {
-                link.send(&ServerAuth::public_key(gate.public_key_pem())).await?;
-                auth.receive(&link.packet().await?)?
+                peer.send(&ServerAuth::public_key(gate.public_key_pem())).await?;
+                auth.receive(&peer.packet().await?)?
             }
             ServerStep::Check(check) => auth.checked(gate.check(check).await?),
             ServerStep::Accept { first, remember } => {
-                let user = candidate.user.ok_or_else(|| denied(true))?;
+                let user = user.filter(|user| meets(&user.requirement, channel));
+                let user = user.ok_or_else(|| denied(true))?;
                 if let Some(fast) = remember {
                     gate.learn(&user, fast);
                 }
                 if let Some(first) = first {
-                    link.send(&first).await?;
+                    peer.send(&first).await?;
                 }
                 return Ok(user);
             }
@@ -211,10 +245,10 @@ pub(super) fn check_database(user: &User, database: &str, applicant: &Applicant)
     }
 }
 
-fn texts(attributes: &Attributes) -> Vec<(String, String)> {
+pub(super) fn texts(attributes: &Attributes) -> Vec<(String, String)> {
     attributes.iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -12,8 +12,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use super::error::LoginError;
-use crate::config::{AuthPlugin, PasswordProof, User};
-use crate::wire::{Check, Checked, FastDigest, Plugin, Secret, is_mariadb};
+use crate::config::{AuthPlugin, CompressionOffer, PasswordProof, User};
+use crate::wire::{Check, Checked, FastDigest, Offer, Plugin, Secret, is_mariadb};
 
 /// Full exchanges that compute at once: milliseconds of a core each.
 const CHECKS_MAX: usize = 4;
@@ -36,6 +36,7 @@ pub(crate) struct GateRules {
     /// `None` offers no TLS.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) tls_required: bool,
+    pub(crate) compression: CompressionOffer,
 }
 
 impl GateRules {
@@ -46,6 +47,15 @@ impl GateRules {
             AuthPlugin::NativePassword
         } else {
             AuthPlugin::CachingSha2Password
+        }
+    }
+
+    pub(super) fn offer(&self) -> Offer {
+        Offer {
+            deprecate_eof: self.deprecate_eof,
+            tls: self.tls.is_some(),
+            zlib: self.compression.zlib,
+            zstd: self.compression.zstd,
         }
     }
 

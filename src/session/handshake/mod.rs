@@ -3,8 +3,11 @@
 //!
 //! An unknown user goes through the exchange of an existing one, so that neither messages nor time tell who exists.
 //!
-//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `stream` — plain or TLS. * `error`.
+//! * `gate` — users, version, TLS, keys. * `exchange` — the messages. * `change` — COM_CHANGE_USER. * `stream` — plain or TLS.
+//! * `certificate` — what users require of TLS. * `error`.
 
+mod certificate;
+mod change;
 mod error;
 mod exchange;
 mod gate;
@@ -20,15 +23,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::config::User;
 use crate::error::{Classify, ClientError};
 use crate::wire::{
-    CapabilityFlags, Greeting, OkPacket, StatusFlags, encode_early_err, encode_err, encode_ok, encode_packet,
-    offered_to_clients, scramble_from,
+    Algorithm, CapabilityFlags, Greeting, OkPacket, StatusFlags, encode_early_err, encode_err, encode_ok,
+    encode_packet, offered_to_clients, scramble_from,
 };
 
 use exchange::{Applicant, Link};
 
+pub(super) use change::{Changing, change_user};
 pub(crate) use error::LoginError;
 pub(crate) use gate::{Gate, GateError, GateRules};
-pub(crate) use stream::ClientStream;
+pub(crate) use stream::{Channel, ClientStream};
 
 /// Who knocks.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +47,8 @@ pub(crate) struct LoggedIn<S, T> {
     pub(crate) stream: ClientStream<S>,
     /// Both sides' flags.
     pub(crate) capabilities: CapabilityFlags,
+    /// From the packet behind the login on.
+    pub(crate) compression: Option<Algorithm>,
     pub(crate) user: Arc<User>,
     /// As the client wrote it: may carry a target (`db:shard`).
     pub(crate) database: Option<String>,
@@ -98,7 +104,7 @@ where
         version: rules.server_version.clone(),
         thread_id: arrival.session_id,
         scramble: scramble_from(gate::random()?),
-        capabilities: offered_to_clients(rules.deprecate_eof, rules.tls.is_some()),
+        capabilities: offered_to_clients(rules.offer()),
         collation: rules.collation(),
         status: StatusFlags::SERVER_STATUS_AUTOCOMMIT,
         plugin: rules.plugin().name().to_owned(),
@@ -112,6 +118,7 @@ where
         Ok((user, admitted)) => Ok(LoggedIn {
             stream: link.stream,
             capabilities: applicant.capabilities,
+            compression: Algorithm::agreed(applicant.capabilities, request.zstd_level),
             user,
             database: applicant.database,
             collation_id: u16::from(request.collation),

@@ -1,6 +1,7 @@
 //! A client's connection: plain, or TLS once the client asked for it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,9 +15,23 @@ pub(crate) enum ClientStream<S> {
     Tls(Box<TlsStream<S>>),
 }
 
+/// What TLS says of a client, for as long as its connection lasts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Channel {
+    pub(crate) encrypted: bool,
+    /// The client's own, in DER, verified.
+    pub(super) certificate: Option<Arc<[u8]>>,
+}
+
 impl<S> ClientStream<S> {
-    pub(crate) fn is_encrypted(&self) -> bool {
-        matches!(self, ClientStream::Tls(_))
+    pub(crate) fn channel(&self) -> Channel {
+        match self {
+            ClientStream::Plain(_) => Channel::default(),
+            ClientStream::Tls(stream) => {
+                let first = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                Channel { encrypted: true, certificate: first.map(|certificate| Arc::from(&**certificate)) }
+            }
+        }
     }
 }
 

@@ -158,13 +158,26 @@ impl ServerAuth {
         if client_plugin.is_none() {
             return (auth, ServerStep::NoPlugin);
         }
+        let step = auth.switch_to_fit(preferred);
+        (auth, step)
+    }
+
+    /// For a login inside a session. What came with its command is an answer to the challenge of an earlier login, so that the
+    /// client is asked again. `client_plugin` and `response` do not matter.
+    pub fn again(start: ServerAuthStart<'_>) -> (ServerAuth, ServerStep) {
+        let ServerAuthStart { secret, preferred, fast, challenge, encrypted, .. } = start;
+        let mut auth =
+            ServerAuth { secret, fast, challenge, encrypted, rounds: 0, expected: Expected::Nothing };
+        let step = auth.switch_to_fit(preferred);
+        (auth, step)
+    }
+
+    fn switch_to_fit(&mut self, preferred: Plugin) -> ServerStep {
         let other = match preferred {
             Plugin::Native => Plugin::CachingSha2,
             Plugin::CachingSha2 => Plugin::Native,
         };
-        let plugin = if auth.secret.allows(preferred) { preferred } else { other };
-        let step = auth.switch(plugin);
-        (auth, step)
+        self.switch(if self.secret.allows(preferred) { preferred } else { other })
     }
 
     fn switch(&mut self, plugin: Plugin) -> ServerStep {

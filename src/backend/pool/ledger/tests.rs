@@ -56,7 +56,7 @@ impl World {
     fn new(limits: Limits, lanes: usize) -> World {
         let mut ledger = Ledger::new(limits, 1);
         for _ in 0..lanes {
-            ledger.open_lane();
+            ledger.open_lane(true);
         }
         World {
             ledger,
@@ -144,6 +144,12 @@ impl World {
             self.event(|ledger, now, actions| ledger.connected(lane, wire, now, actions));
         } else {
             self.event(|ledger, now, actions| ledger.connect_failed(lane, false, now, actions));
+        }
+    }
+
+    fn connect_ends_all(&mut self) {
+        while !self.connects.is_empty() {
+            self.connect_ends(0, true);
         }
     }
 
@@ -381,6 +387,37 @@ fn a_refused_login_fails_those_who_wait() {
     assert_eq!(world.failed, [1]);
 }
 
+/// FAILED_LOGIN_ATTEMPTS locks accounts whose password is tried in vain.
+#[test]
+fn a_refused_login_is_not_tried_again_until_somebody_asks() {
+    let mut world = World::new(Limits { idle_min: 1, ..LIMITS }, 1);
+    let plain = wanted(None, &[]);
+    world.ask(0, &plain);
+    let lane = world.connects.pop().unwrap();
+    world.event(|ledger, now, actions| ledger.connect_failed(lane, true, now, actions));
+    for _ in 0..10 {
+        world.tick(Duration::from_secs(10));
+    }
+    assert_eq!(world.connects.len(), 0);
+    world.ask(0, &plain);
+    world.connect_ends(0, true);
+    world.tick(Duration::from_secs(1));
+    assert_eq!(world.connects.len(), 1, "after a login the minimum is kept again");
+}
+
+#[test]
+fn of_a_credential_of_the_past_nothing_is_kept_ready() {
+    let mut world = World::new(Limits { idle_min: 2, ..LIMITS }, 0);
+    let lane = world.ledger.open_lane(false);
+    world.ask(lane, &wanted(None, &[]));
+    world.connect_ends(0, true);
+    world.give_back(0, SessionState::default());
+    world.tick(Duration::from_secs(1));
+    assert_eq!(world.connects.len(), 0);
+    world.tick(LIMITS.idle_timeout);
+    assert_eq!((world.open.len(), world.connects.len()), (0, 0));
+}
+
 #[test]
 fn a_lane_without_connections_is_not_starved_by_a_busy_one() {
     let limits = Limits { connections_max: 2, server_connections_max: 2, ..LIMITS };
@@ -395,6 +432,45 @@ fn a_lane_without_connections_is_not_starved_by_a_busy_one() {
     world.give_back(0, plain.clone());
     assert_eq!(world.closed, [CloseReason::Surplus]);
     assert_eq!(world.connects, [1]);
+}
+
+/// One long report must not be all that a lane ever gets while another one fills the server.
+#[test]
+fn lanes_that_want_more_than_there_is_get_equal_shares() {
+    let limits = Limits { server_connections_max: 5, waiters_max: 100, ..LIMITS };
+    let mut world = World::new(limits, 2);
+    let plain = wanted(None, &[]);
+    // Lane 0 fills the server but for one long report of lane 1; then both want more.
+    for lane in [0, 0, 0, 0, 0, 1, 1, 1, 1] {
+        world.ask(lane, &plain);
+    }
+    world.connect_ends_all();
+    let shares = |world: &World| [0, 1].map(|lane| world.ledger.count(lane).lent);
+    assert_eq!(shares(&world), [4, 1]);
+    for _ in 0..20 {
+        world.ask(0, &plain);
+        let of_busy_lane = world.lent.iter().position(|(lane, _)| *lane == 0).unwrap();
+        world.give_back(of_busy_lane, plain.clone());
+        world.connect_ends_all();
+    }
+    assert_eq!(shares(&world), [3, 2]);
+}
+
+#[test]
+fn a_connection_that_fits_is_found_behind_many_that_do_not() {
+    let limits = Limits { connections_max: 100, server_connections_max: 100, ..LIMITS };
+    let mut world = World::new(limits, 1);
+    let (shop, plain) = (wanted(Some("shop"), &[]), wanted(None, &[]));
+    for _ in 0..FIT_SCAN_MAX + 2 {
+        world.ask(0, &shop);
+        world.connect_ends_all();
+    }
+    for number in 0..FIT_SCAN_MAX + 2 {
+        world.now += Duration::from_millis(1);
+        world.give_back(0, if number == 0 { plain.clone() } else { shop.clone() });
+    }
+    world.ask(0, &plain);
+    assert_eq!((world.lent.len(), world.connects.len()), (1, 0));
 }
 
 #[test]
