@@ -94,6 +94,7 @@ pub mod route {
                 weights: &self.weights,
                 context: &self.context,
                 charset: "utf8mb4",
+                parameters: &[],
             };
             match route(&planned, text, &self.statement, &view, &self.topology).map(|route| route.part) {
                 Ok(Part::Many(targets)) => targets.len(),

@@ -78,6 +78,8 @@ fn pool(rows: &mut Rows, settings: &Settings) {
     rows.time("pool.lifetime_max", pool.lifetime_max);
     rows.time("pool.idle_timeout", pool.idle_timeout);
     rows.time("pool.health_interval", pool.health_interval);
+    rows.push("pool.prepared_max", pool.prepared_max);
+    rows.push("pool.prepared_total_max", pool.prepared_total_max);
 }
 
 fn limits(rows: &mut Rows, settings: &Settings) {
@@ -90,6 +92,7 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.time("limits.drain_timeout", limits.drain_timeout);
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
+    rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
     rows.push("limits.merge_bytes_max", limits.merge_bytes_max);
 }
 

@@ -74,6 +74,8 @@ fn settings() -> Settings {
             lifetime_max: Duration::from_secs(3600),
             idle_timeout: Duration::from_secs(300),
             health_interval: Duration::from_secs(30),
+            prepared_max: 200,
+            prepared_total_max: 10_000,
         },
         limits: Limits {
             clients_max: 1000,
@@ -84,6 +86,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             plans_max: 10_000,
             scatter_shards_max: 1024,
+            prepared_statements_max: 4096,
             merge_bytes_max: 64 << 20,
         },
         control: ControlSettings {

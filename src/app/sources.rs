@@ -53,8 +53,14 @@ pub(super) async fn reload(control: &Control, reloads: &ReloadMetrics) -> Result
 fn explain(shared: &Shared, statement: &str, database: Option<&str>) -> admin::Explanation {
     let context = shared.fleet.borrow().reading();
     let weights = WeightCache::default();
-    let view =
-        SessionView { shard: None, role: None, weights: &weights, context: &context, charset: "utf8mb4" };
+    let view = SessionView {
+        shard: None,
+        role: None,
+        weights: &weights,
+        context: &context,
+        charset: "utf8mb4",
+        parameters: &[],
+    };
     let facts = facts(statement.as_bytes(), database, &view, &shared.topology.load());
     Ok(facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::authenticate::log_in;
 use super::connection::{Connection, Flavor, Stream};
 use super::error::BackendError;
+use super::handles::{HandleBook, Handles};
 use super::tls::TlsSettings;
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
@@ -52,11 +54,13 @@ const ER_TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 #[derive(Debug)]
 pub(crate) struct Connector {
     tls: TlsSettings,
+    /// Of the connections that are opened.
+    handles: Arc<HandleBook>,
 }
 
 impl Connector {
-    pub(crate) fn new() -> Connector {
-        Connector { tls: TlsSettings::new() }
+    pub(crate) fn new(handles: Arc<HandleBook>) -> Connector {
+        Connector { tls: TlsSettings::new(), handles }
     }
 
     /// Resolves, connects (TCP_NODELAY, keepalive, user timeout), negotiates TLS by the server's mode, authenticates with mysql_native_password or
@@ -124,7 +128,8 @@ impl Connector {
             link = self.encrypt(link, server, capabilities).await?;
         }
         log_in(&mut link, &greeting, credential, capabilities, channel).await?;
-        Ok(Connection::new(link.stream, (link.server, peer), greeting, capabilities, link.received))
+        let handles = Handles::new(Arc::clone(&self.handles));
+        Ok(Connection::new(link.stream, (link.server, peer), greeting, capabilities, link.received, handles))
     }
 
     fn decide_tls(&self, server: &Server, greeting: &Greeting) -> Result<bool, BackendError> {
@@ -347,7 +352,7 @@ mod tests {
             stream.read_exact(&mut space).await.unwrap();
         };
         let credential = Credential { user: "app".into(), password: String::new() };
-        let connector = Connector::new();
+        let connector = Connector::new(Arc::new(HandleBook::empty()));
         let (opened, ()) =
             tokio::join!(connector.open(&server, &credential, Flavor::default(), LIMIT), restarting);
         let error = opened.unwrap_err();

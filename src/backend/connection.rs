@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::error::BackendError;
+use super::handles::Handles;
 use super::state::SessionState;
 use crate::topology::ServerName;
 use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, OkPacket, StatusFlags, encode_packet};
@@ -55,6 +56,8 @@ pub(crate) struct Connection {
     pub(crate) received: BytesMut,
     /// What the server's session carries, as far as the proxy set it.
     pub(crate) state: SessionState,
+    /// What is prepared on it.
+    pub(crate) handles: Handles,
 }
 
 /// A session of a server. The number means nothing to the other servers that the same name may lead to: a reader endpoint
@@ -90,6 +93,7 @@ impl Connection {
         greeting: Greeting,
         capabilities: CapabilityFlags,
         received: BytesMut,
+        handles: Handles,
     ) -> Connection {
         Connection {
             stream,
@@ -101,6 +105,7 @@ impl Connection {
             read_bytes: READ_BYTES_MIN,
             received,
             state: SessionState::default(),
+            handles,
         }
     }
 
@@ -190,6 +195,7 @@ impl Connection {
     pub(crate) async fn reset(&mut self) -> Result<(), BackendError> {
         self.simple(COM_RESET_CONNECTION, "a refusal of COM_RESET_CONNECTION").await.map(drop)?;
         self.state = self.state.after_reset();
+        self.handles.forget();
         Ok(())
     }
 

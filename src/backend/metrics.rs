@@ -4,11 +4,14 @@ use std::sync::{Arc, Weak};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::error::BackendError;
 use super::pool::CloseReason;
 use super::pool_set::PoolSet;
+use crate::telemetry::metrics::{counter, gauge as registered_gauge};
 use crate::topology::ServerName;
 
 /// From a turn of the scheduler to the longest sensible borrow timeout.
@@ -29,6 +32,65 @@ pub(crate) struct ServerMetrics {
     server: ServerName,
     all: PoolMetrics,
     wait_seconds: Histogram,
+}
+
+/// Prepared statements on server connections, over all servers.
+#[derive(Debug, Clone)]
+pub(crate) struct HandleMetrics {
+    open: IntGauge,
+    prepares: IntCounter,
+    again: IntCounter,
+    evictions: IntCounter,
+}
+
+/// Counts into nothing that anybody sees.
+impl Default for HandleMetrics {
+    fn default() -> HandleMetrics {
+        HandleMetrics::new(&Registry::new())
+    }
+}
+
+impl HandleMetrics {
+    pub(crate) fn new(registry: &Registry) -> HandleMetrics {
+        HandleMetrics {
+            open: registered_gauge(
+                registry,
+                "shardway_server_prepared_statements",
+                "Prepared statements that are kept on connections to servers.",
+            ),
+            prepares: counter(
+                registry,
+                "shardway_server_prepares_total",
+                "Statements prepared on connections to servers.",
+            ),
+            again: counter(
+                registry,
+                "shardway_server_prepares_again_total",
+                "Statements prepared again because a server had forgotten them.",
+            ),
+            evictions: counter(
+                registry,
+                "shardway_server_prepared_evictions_total",
+                "Prepared statements closed on servers to make room for others.",
+            ),
+        }
+    }
+
+    pub(crate) fn open(&self, count: usize) {
+        self.open.set(gauge(count));
+    }
+
+    pub(crate) fn prepared(&self) {
+        self.prepares.inc();
+    }
+
+    pub(crate) fn prepared_again(&self) {
+        self.again.inc();
+    }
+
+    pub(crate) fn evicted(&self, count: usize) {
+        self.evictions.inc_by(count as u64);
+    }
 }
 
 /// Counts connections and waiters when they are asked for.

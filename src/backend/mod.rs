@@ -6,6 +6,7 @@ mod checkout;
 mod connect;
 mod connection;
 mod error;
+mod handles;
 mod kill;
 mod metrics;
 mod pool;
@@ -15,8 +16,9 @@ mod tls;
 
 pub(crate) use checkout::Lease;
 pub(crate) use connect::Connector;
-pub(crate) use connection::{Connection, Flavor};
+pub(crate) use connection::{Connection, Flavor, Thread};
 pub(crate) use error::BackendError;
+pub(crate) use handles::{HandleBook, HandleKey};
 pub(crate) use pool_set::{PoolSet, PoolStatus};
 pub(crate) use state::{Fit, SessionState};
 pub(crate) use tls::trusted_certificates;

@@ -10,8 +10,9 @@ use super::checkout::Lease;
 use super::connect::Connector;
 use super::connection::{Flavor, Thread};
 use super::error::BackendError;
+use super::handles::HandleBook;
 use super::kill::Kills;
-use super::metrics::{PoolMetrics, register_gauges};
+use super::metrics::{HandleMetrics, PoolMetrics, register_gauges};
 use super::pool::{Begun, Live, ServerPool};
 use super::state::SessionState;
 use crate::config::{Credential, PoolSettings};
@@ -27,6 +28,7 @@ pub(crate) struct PoolSet {
     pools: RwLock<HashMap<Server, Arc<ServerPool>>>,
     policy: Mutex<Policy>,
     connector: Arc<Connector>,
+    handles: Arc<HandleBook>,
     kills: Kills,
     scope: Scope,
     metrics: PoolMetrics,
@@ -64,10 +66,12 @@ pub(crate) struct PoolStatus {
 impl PoolSet {
     /// Starts the task that keeps the pools; needs a runtime.
     pub(crate) fn new(settings: PoolSettings, scope: Scope, registry: &prometheus::Registry) -> Arc<PoolSet> {
+        let handles = Arc::new(HandleBook::new(&settings, HandleMetrics::new(registry)));
         let pools = Arc::new(PoolSet {
             pools: RwLock::default(),
             policy: Mutex::new(Policy { settings, live: None, servers: None, closed: false }),
-            connector: Arc::new(Connector::new()),
+            connector: Arc::new(Connector::new(Arc::clone(&handles))),
+            handles,
             kills: Kills::default(),
             scope: scope.clone(),
             metrics: PoolMetrics::new(registry),
@@ -151,6 +155,7 @@ impl PoolSet {
     /// Applies new settings to every pool; CA bundles are read again at the next connect.
     pub(crate) fn configure(&self, settings: PoolSettings) {
         self.connector.forget_bundles();
+        self.handles.configure(&settings);
         let mut policy = self.policy.lock();
         policy.settings = settings;
         for pool in self.all() {

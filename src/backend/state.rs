@@ -16,6 +16,20 @@ const HEADER_BYTES: usize = 4;
 /// The most that one packet holds; a payload of exactly this many bytes goes on in the next packet.
 const PAYLOAD_MAX: usize = 0xff_ff_ff;
 
+/// What decides how a text is read when it is prepared. Everything else takes effect when a statement is executed.
+const READING: [&str; 10] = [
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "default_week_format",
+    "div_precision_increment",
+    "group_concat_max_len",
+    "lc_time_names",
+    "optimizer_switch",
+    "sql_auto_is_null",
+    "sql_mode",
+];
+
 /// These two are one thing: setting one changes the other, so a difference in either sends both.
 const CONNECTION_CHARSET: [&str; 2] = ["character_set_connection", "collation_connection"];
 
@@ -47,6 +61,8 @@ struct Variable {
 pub(crate) struct Preparation {
     pub(crate) packets: Vec<u8>,
     pub(crate) replies: usize,
+    /// COM_RESET_CONNECTION is among them: the connection's prepared statements are gone.
+    pub(crate) resets: bool,
 }
 
 /// How well a connection suits a session, best first.
@@ -132,6 +148,37 @@ impl SessionState {
         state
     }
 
+    /// `self`, but texts are read as under `other`: what a connection that carries `self` must be led to before a statement of
+    /// `other`'s is prepared on it, without a reset. A variable that `other` lacks gets its default by name.
+    pub(crate) fn reading_as(&self, other: &SessionState) -> SessionState {
+        let mut reading = self.clone();
+        for name in READING {
+            match (self.value(name), other.value(name)) {
+                (_, Some(value)) => reading.set(name, value),
+                (None, None) => {}
+                // Chosen by the character set.
+                (Some(_), None) if name == "collation_connection" => reading.unset(name),
+                (Some(_), None) => reading.set(name, b"DEFAULT"),
+            }
+        }
+        if other.database().is_some() {
+            reading.set_database(other.database());
+        }
+        reading
+    }
+
+    /// Calls `part` with all that decides how a text is read, prefix-free.
+    pub(crate) fn reading(&self, mut part: impl FnMut(&[u8])) {
+        let mut sized = |bytes: Option<&[u8]>| {
+            part(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
+            part(bytes.unwrap_or_default());
+        };
+        sized(self.database().map(str::as_bytes));
+        for name in READING {
+            sized(self.value(name));
+        }
+    }
+
     /// How well a connection that carries `self` suits a session that wants `wanted`. Allocates nothing.
     pub(crate) fn fits(&self, wanted: &SessionState) -> Fit {
         if self == wanted {
@@ -168,6 +215,7 @@ impl SessionState {
         let mut carried = self.clone();
         if difference.surplus {
             preparation.command(COM_RESET_CONNECTION, &[]);
+            preparation.resets = true;
             carried = self.after_reset();
             difference = carried.difference(wanted);
         }

@@ -132,8 +132,14 @@ impl Explainer {
     pub fn explain_on(&self, statement: &str, database: Option<&str>, shard: Option<&str>) -> String {
         let weights = WeightCache::default();
         let shard = shard.and_then(|name| self.topology.shard_by_name(name)).map(|shard| shard.id);
-        let view =
-            SessionView { shard, role: None, weights: &weights, context: &self.context, charset: "utf8mb4" };
+        let view = SessionView {
+            shard,
+            role: None,
+            weights: &weights,
+            context: &self.context,
+            charset: "utf8mb4",
+            parameters: &[],
+        };
         print(&facts(statement.as_bytes(), database, &view, &self.topology))
     }
 }

@@ -174,6 +174,10 @@ pub(crate) struct PoolSettings {
     pub(crate) idle_timeout: Duration,
     /// An idle connection is pinged when it was silent for this long.
     pub(crate) health_interval: Duration,
+    /// Statements that are kept prepared on one connection.
+    pub(crate) prepared_max: usize,
+    /// The same over all connections to all servers.
+    pub(crate) prepared_total_max: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +197,8 @@ pub(crate) struct Limits {
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
     pub(crate) scatter_shards_max: usize,
+    /// Statements that one client may have prepared.
+    pub(crate) prepared_statements_max: usize,
     /// What one statement may hold of several shards' rows where they must be sorted after they were grouped.
     pub(crate) merge_bytes_max: usize,
 }

@@ -202,6 +202,8 @@ fn default_pool() -> PoolSettings {
         lifetime_max: Duration::from_secs(3600),
         idle_timeout: Duration::from_secs(300),
         health_interval: Duration::from_secs(30),
+        prepared_max: 200,
+        prepared_total_max: 10_000,
     }
 }
 
@@ -224,6 +226,13 @@ fn read_pool(reader: Option<Reader<'_>>) -> PoolSettings {
         lifetime_max: time(&reader, "lifetime_max", MILLISECOND..=YEAR, default.lifetime_max),
         idle_timeout: time(&reader, "idle_timeout", MILLISECOND..=YEAR, default.idle_timeout),
         health_interval: time(&reader, "health_interval", MILLISECOND..=YEAR, default.health_interval),
+        prepared_max: count(&reader, "prepared_max", 0..=CONNECTIONS_MAX, default.prepared_max),
+        prepared_total_max: count(
+            &reader,
+            "prepared_total_max",
+            0..=CONNECTIONS_MAX,
+            default.prepared_total_max,
+        ),
     };
     if pool.idle_min > pool.connections_max {
         let span = reader.has("idle_min").unwrap_or_else(|| reader.span.clone());
@@ -244,6 +253,7 @@ fn default_limits() -> Limits {
         drain_timeout: Duration::from_secs(30),
         plans_max: 10_000,
         scatter_shards_max: 1024,
+        prepared_statements_max: 4096,
         merge_bytes_max: 64 << 20,
     }
 }
@@ -269,6 +279,12 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         drain_timeout: time(&reader, "drain_timeout", Duration::ZERO..=DAY, default.drain_timeout),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
+        prepared_statements_max: count(
+            &reader,
+            "prepared_statements_max",
+            0..=CONNECTIONS_MAX,
+            default.prepared_statements_max,
+        ),
         merge_bytes_max: merge_bytes
             .and_then(|bytes| usize::try_from(bytes.value).ok())
             .unwrap_or(default.merge_bytes_max),

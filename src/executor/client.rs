@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, Chaining, Compression, ErrPacket, Framer, OkPacket, PIECE_BYTES, PacketError,
+    CapabilityFlags, Chaining, Compression, ErrPacket, Framer, OkPacket, PIECE_BYTES, PacketError, RowFormat,
     StatusFlags, TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
 };
 
@@ -62,6 +62,7 @@ pub(crate) enum Reply<'a> {
     ServerError(&'a ErrPacket),
     Table {
         table: &'a TextResult,
+        format: RowFormat,
         status: StatusFlags,
     },
     /// The answer to COM_SET_OPTION.
@@ -240,8 +241,8 @@ impl<S: Stream> Client<S> {
             }
             Reply::End { status } => self.end_of_rows(status, 0),
             Reply::Text(text) => text.as_bytes().to_vec(),
-            Reply::Table { table, status } => {
-                table.encode(self.capabilities, status, 0, self.framer.sequence_mut(), &mut self.out);
+            Reply::Table { table, format, status } => {
+                table.encode(self.capabilities, format, status, self.framer.sequence_mut(), &mut self.out);
                 return self.flush().await;
             }
         };

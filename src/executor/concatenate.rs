@@ -14,7 +14,9 @@ use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::Connection;
-use crate::wire::{ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof, query_packet};
+use crate::wire::{
+    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, StatusFlags, encode_eof,
+};
 
 /// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +28,20 @@ pub(super) struct Head {
     pub(super) columns: Vec<bytes::Bytes>,
 }
 
-/// Runs `text` (or its own part) on every participant and forwards the rows. Not for statements without a result set.
+impl Head {
+    /// Rows of both can be read by the definitions of either: binary rows by their types.
+    fn reads_as(&self, other: &Head) -> bool {
+        let shape = |column: &bytes::Bytes| {
+            let column = ColumnDefinition::decode(column).ok()?;
+            Some((column.kind, column.flags & ColumnDefinition::UNSIGNED))
+        };
+        // The first is the number of columns.
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).skip(1).all(|(one, two)| shape(one) == shape(two))
+    }
+}
+
+/// Runs every participant's command and forwards the rows, whether they are text or binary. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
 ///
 /// After a server's error the other answers are read to their end as far as that is quickly done. Whatever happened, a participant
@@ -38,7 +53,7 @@ pub(crate) async fn concatenate<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let result = forward(participants, session_status, client, interrupt).await;
     if let Err(Failure::Server { .. }) = result {
@@ -94,7 +109,7 @@ async fn forward<S: Stream>(
         };
         match &first {
             None => first = Some(head),
-            Some(first) if first.columns.len() == head.columns.len() => {}
+            Some(first) if first.reads_as(&head) => {}
             Some(_) => {
                 return Err(Failure::Backend(unexpected(
                     participant.connection,

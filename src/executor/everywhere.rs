@@ -25,7 +25,8 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Participant<'a> {
     pub(crate) shard: ShardName,
     pub(crate) connection: &'a mut Connection,
-    pub(crate) text: &'a [u8],
+    /// Whole packets: a text, or the execution of a statement that is prepared on the connection.
+    pub(crate) command: &'a [u8],
     pub(crate) progress: Progress,
     /// What SHOW WARNINGS showed, where it would not any more.
     pub(crate) warnings: Vec<Vec<Option<Bytes>>>,
@@ -46,8 +47,12 @@ pub(crate) enum Progress {
 }
 
 impl<'a> Participant<'a> {
-    pub(crate) fn new(shard: ShardName, connection: &'a mut Connection, text: &'a [u8]) -> Participant<'a> {
-        Participant { shard, connection, text, progress: Progress::Begun, warnings: Vec::new() }
+    pub(crate) fn new(
+        shard: ShardName,
+        connection: &'a mut Connection,
+        command: &'a [u8],
+    ) -> Participant<'a> {
+        Participant { shard, connection, command, progress: Progress::Begun, warnings: Vec::new() }
     }
 }
 
@@ -84,7 +89,7 @@ pub(crate) async fn write_everywhere(
 async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
     for participant in participants.iter_mut() {
         let mut packets = query_packet(b"BEGIN");
-        packets.extend_from_slice(&query_packet(participant.text));
+        packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
     }
     let mut answers = Vec::with_capacity(participants.len());
@@ -171,7 +176,7 @@ async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>)
 /// Runs a definition on all participants. Definitions cannot be rolled back: what happened is reported by shard.
 pub(crate) async fn define_everywhere(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let mut answers = Vec::new();
     let mut refusals: Vec<(ShardName, ErrPacket)> = Vec::new();
@@ -209,6 +214,7 @@ fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
     for answer in &answers[1..] {
         whole.affected_rows = whole.affected_rows.saturating_add(answer.affected_rows);
         whole.warnings = whole.warnings.saturating_add(answer.warnings);
+        whole.status |= answer.status;
         whole.last_insert_id =
             if whole.last_insert_id == 0 { answer.last_insert_id } else { whole.last_insert_id };
     }

@@ -158,6 +158,9 @@ pub(crate) async fn prepare(connection: &mut Connection, wanted: &SessionState) 
     match refused {
         None => {
             connection.state = wanted.clone();
+            if preparation.resets {
+                connection.handles.forget();
+            }
             Ok(())
         }
         Some(packet) => Err(Failure::Backend(BackendError::StateRefused {

@@ -10,12 +10,17 @@ use super::interrupt::Interrupt;
 use super::merge::{MergeError, Merger, Step};
 use crate::error::ClientError;
 use crate::planner::Merge;
-use crate::wire::{ColumnDefinition, Outcome, StatusFlags, encode_eof, put_lenenc_int, query_packet};
+use crate::wire::{
+    ColumnDefinition, Malformed, Outcome, RowFormat, StatusFlags, binary_of_text, encode_eof, put_lenenc_int,
+    text_of_binary,
+};
 
 /// What a merge may take and is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) session_status: StatusFlags,
+    /// What the shards' rows are, and the client's.
+    pub(crate) format: RowFormat,
     /// For groups that must be sorted.
     pub(crate) bytes_max: usize,
 }
@@ -29,7 +34,7 @@ pub(crate) async fn merge<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let result = forward(plan, participants, terms, client, interrupt).await;
     if let Err(Failure::Server { .. }) = result {
@@ -54,6 +59,7 @@ async fn forward<S: Stream>(
     }
     let columns = definitions(participants, &heads)?;
     let mut merger = Merger::new(plan, &columns, terms.bytes_max).map_err(refusal)?;
+    let seen = &columns[0][..columns[0].len().saturating_sub(plan.hidden)];
     let mut outcome = Outcome::default();
     let mut sources = Sources { open: participants.iter().map(|_| true).collect() };
     let mut begun = false;
@@ -61,6 +67,14 @@ async fn forward<S: Stream>(
         match merger.step().map_err(refusal)? {
             Step::Need(input) => {
                 let row = sources.next(input, participants, client, interrupt, &mut outcome).await?;
+                let row = match (row, terms.format) {
+                    (Some(row), RowFormat::Binary) => {
+                        let text = text_of_binary(&row, &columns[input]);
+                        let connection = &*participants[input].connection;
+                        Some(text.map_err(|_| unexpected(connection, "a row that cannot be read"))?.into())
+                    }
+                    (row, _) => row,
+                };
                 merger.give(input, row).map_err(refusal)?;
             }
             Step::Row(row) => {
@@ -68,7 +82,13 @@ async fn forward<S: Stream>(
                     begin(&heads, plan.hidden, terms.session_status, client, interrupt).await?;
                 }
                 outcome.rows += 1;
-                put(client, row, interrupt).await?;
+                match terms.format {
+                    RowFormat::Text => put(client, row, interrupt).await?,
+                    RowFormat::Binary => {
+                        let row = binary_of_text(row, seen).map_err(unwritten)?;
+                        put(client, &row, interrupt).await?;
+                    }
+                }
             }
             Step::Done => break,
         }
@@ -146,6 +166,10 @@ async fn begin<S: Stream>(
         put(client, &encode_eof(status, 0), interrupt).await?;
     }
     Ok(())
+}
+
+fn unwritten(error: Malformed) -> Failure {
+    Failure::Refused(ClientError::new("SW1901", format!("a merged row: {error}")))
 }
 
 fn refusal(error: MergeError) -> Failure {

@@ -11,6 +11,7 @@ mod everywhere;
 mod exchange;
 mod failure;
 mod gather;
+mod handle;
 mod interrupt;
 mod merge;
 pub(crate) mod metrics;
@@ -24,6 +25,10 @@ pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, wri
 pub(crate) use exchange::{Answer, ask, ask_all, ask_for, ask_typed, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use gather::{Terms, merge};
+pub(crate) use handle::{
+    Description, Handle, Preparable, close, cursor_exists, describe_for, handle_for, is_forgotten,
+    last_row_sent, reply_prepared,
+};
 pub(crate) use interrupt::Interrupt;
-pub(crate) use passthrough::{pass_field_list, passthrough};
+pub(crate) use passthrough::passthrough;
 pub(crate) use union::{Listing, union};

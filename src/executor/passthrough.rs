@@ -11,32 +11,13 @@ use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection};
 use crate::wire::{Boundary, BoundaryError, Chaining, HEADER_BYTES, Outcome, Progress};
 
-/// Forwards the response to one command that was sent on `connection`. Bytes are forwarded as they arrive, so memory is one read
-/// buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
+/// Forwards the response to one command that was sent on `connection`; `boundary` knows the form of such responses. Bytes are
+/// forwarded as they arrive, so memory is one read buffer, and a slow client slows the server down. On a failure the connection is in the middle of a response: drop its lease.
 pub(crate) async fn passthrough<S: super::client::Stream>(
     connection: &mut Connection,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
-) -> Result<Outcome, Failure> {
-    let boundary = Boundary::query(client.deprecate_eof());
-    pass(boundary, connection, client, interrupt).await
-}
-
-/// As [`passthrough`], for COM_FIELD_LIST.
-pub(crate) async fn pass_field_list<S: super::client::Stream>(
-    connection: &mut Connection,
-    client: &mut Client<S>,
-    interrupt: &Interrupt<'_>,
-) -> Result<Outcome, Failure> {
-    let boundary = Boundary::field_list(client.deprecate_eof());
-    pass(boundary, connection, client, interrupt).await
-}
-
-async fn pass<S: super::client::Stream>(
     mut boundary: Boundary,
-    connection: &mut Connection,
-    client: &mut Client<S>,
-    interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     let mut chaining = None;
     let mut more_needed = connection.received.len() < HEADER_BYTES;

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::error::ClientError;
 use crate::topology::ShardName;
-use crate::wire::{Outcome, Reader, StatusFlags, encode_eof, query_packet};
+use crate::wire::{Outcome, Reader, StatusFlags, encode_eof};
 
 /// A list of more bytes is refused.
 const LIST_BYTES_MAX: usize = 16 << 20;
@@ -37,7 +37,7 @@ pub(crate) async fn union<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     for participant in participants.iter_mut() {
-        participant.connection.send(&query_packet(participant.text)).await?;
+        participant.connection.send(participant.command).await?;
     }
     let mut columns = Vec::new();
     let (mut rows, mut names, mut bytes) = (Vec::new(), HashSet::new(), 0);
@@ -58,7 +58,7 @@ pub(crate) async fn union<S: Stream>(
             }
             let name = match listing {
                 Listing::Names { column, keeps } => {
-                    let values = values(&row);
+                    let values = values(&row, columns.len().saturating_sub(1));
                     let kept = values.get(*column).is_some_and(|value| keeps(&shard, value));
                     values.into_iter().next().filter(|_| kept)
                 }
@@ -87,9 +87,14 @@ pub(crate) async fn union<S: Stream>(
     Ok(outcome)
 }
 
-/// The first values of a row of the text protocol; none of NULL.
-fn values(row: &[u8]) -> Vec<Vec<u8>> {
-    let mut reader = Reader::new(row, "row");
+/// The first values of a row, all of them strings; none of NULL.
+fn values(row: &[u8], columns: usize) -> Vec<Vec<u8>> {
+    // A name is never empty: a zero in front is the header of a binary row, behind which its bits for NULL follow.
+    let text = match row.first() {
+        Some(0) => row.get(1 + (columns + 9) / 8..).unwrap_or_default(),
+        _ => row,
+    };
+    let mut reader = Reader::new(text, "row");
     let mut values = Vec::new();
     while values.len() < COLUMNS_READ_MAX
         && let Ok(value) = reader.nullable_bytes()

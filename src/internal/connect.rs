@@ -1,9 +1,10 @@
 //! Connections to servers with plain values, for tests with real servers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{BackendError, Connection, Connector, Flavor};
+use crate::backend::{BackendError, Connection, Connector, Flavor, HandleBook};
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
 use crate::wire::{Boundary, Outcome};
@@ -60,7 +61,7 @@ pub async fn open(target: &Target) -> Result<Opened, Failed> {
         Server { name: ServerName::from("server"), host: "localhost".to_owned(), port: target.port, tls };
     let credential = Credential { user: target.user.clone(), password: target.password.clone() };
     let flavor = Flavor { found_rows: false, deprecate_eof: target.deprecate_eof, multi_results: true };
-    match Connector::new().open(&server, &credential, flavor, LIMIT).await {
+    match Connector::new(Arc::new(HandleBook::empty())).open(&server, &credential, flavor, LIMIT).await {
         Ok(connection) => Ok(Opened { connection, deprecate_eof: target.deprecate_eof }),
         Err(BackendError::LoginRefused { code, .. }) => Err(Failed::LoginRefused(code)),
         Err(BackendError::Tls { cause, .. }) => Err(Failed::Tls(cause)),

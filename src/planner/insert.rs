@@ -398,7 +398,8 @@ fn reference(target: &Target<'_>, analysis: &Analysis<'_>, request: &Request<'_>
             target.insert.assignments.iter().any(|assignment| {
                 matches!(&assignment.target, AssignmentTarget::ColumnName(name)
                     if column_name(name).is_some_and(|name| name.eq_ignore_ascii_case(&column.name))
-                    && matches!(analysis.constant(&assignment.value), Some(KeyExpression::Slot(_))))
+                    && analysis.constant(&assignment.value)
+                        .is_some_and(|value| matches!(value, KeyExpression::Slot(_)) && !analysis.may_be_null(&value)))
             })
         };
         return match generated.filter(|column| !assigned(column)) {

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Location;
 
 use super::analysis::{Analysis, BlockId, RefId};
 use super::physical::{KeyExpression, KeyFilter};
-use crate::sql::offset_of;
+use crate::sql::{LiteralClass, offset_of};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Predicate {
@@ -169,9 +169,26 @@ impl Analysis<'_> {
                 _ => Predicate::Unknown,
             };
         }
+        if matches!(comparison, Comparison::NullSafeEqual) && self.may_be_null(&value) {
+            return Predicate::Unknown;
+        }
         match (self.key_of(key, block), comparison.filter(value)) {
             (Some(of), Some(filter)) => Predicate::Key(of, filter),
             _ => Predicate::Unknown,
+        }
+    }
+
+    /// What a `?` stands for is not known yet, and `key <=> NULL` asks for NULL keys.
+    pub(super) fn may_be_null(&self, value: &KeyExpression) -> bool {
+        match value {
+            KeyExpression::Null => true,
+            KeyExpression::Slot(slot) | KeyExpression::Negated(slot) => {
+                let literals = &self.request.statement.literals;
+                literals.get(*slot).is_none_or(|literal| literal.class == LiteralClass::Placeholder)
+            }
+            KeyExpression::Arithmetic { left, right, .. } => {
+                self.may_be_null(left) || self.may_be_null(right)
+            }
         }
     }
 

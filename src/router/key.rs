@@ -25,8 +25,15 @@ pub(super) enum Match {
 pub(super) struct Constant<'v> {
     pub(super) value: Value<'v>,
     pub(super) negated: bool,
-    /// The literal as written: `0x41` and `x'41'` are not the same everywhere.
+    /// The literal as written: `0x41` and `x'41'` are not the same everywhere. Empty for what was computed or sent apart.
     pub(super) written: &'v [u8],
+}
+
+impl Constant<'_> {
+    /// The text has a `?` in its place.
+    pub(super) fn is_argument(&self) -> bool {
+        self.written.is_empty()
+    }
 }
 
 /// The column that is compared or inserted into.
@@ -192,6 +199,19 @@ pub(super) fn blurs_as_double(constant: &Constant<'_>, kind: &ColumnType) -> boo
     }
 }
 
+/// As `blurs_as_double`, for an element beside others of other types: all of them are compared as DOUBLE.
+pub(super) fn blurs_in_list(constant: &Constant<'_>, kind: &ColumnType) -> bool {
+    match (&constant.value, kind) {
+        (Value::Integer(number), ColumnType::Integer { .. }) => {
+            number.is_none_or(|number| number.abs() >= EXACT_DOUBLE_MAX)
+        }
+        (Value::Decimal(written), ColumnType::Integer { .. }) => {
+            whole(written).is_none_or(|number| number.abs() >= EXACT_DOUBLE_MAX)
+        }
+        _ => blurs_as_double(constant, kind),
+    }
+}
+
 fn range_of(bits: u8, unsigned: bool) -> (i128, i128) {
     let span = 1_i128 << bits.min(64);
     if unsigned { (0, span - 1) } else { (-span / 2, span / 2 - 1) }
@@ -208,12 +228,13 @@ fn integer_match(constant: &Constant<'_>, bits: u8, unsigned: bool) -> Match {
             // MariaDB finds 8 by `= 7.5` in some plans.
             None => return Match::Unknown,
         },
-        Value::Float(written) => match written.parse::<f64>() {
-            // Exact: below 2^53 every integral double is that integer.
-            Ok(number) if number.fract() == 0.0 && number.abs() < EXACT_DOUBLE_MAX as f64 => {
-                signed(number as i128, constant.negated)
-            }
-            _ => return Match::Unknown,
+        Value::Float(written) => match written.parse().ok().and_then(whole_double) {
+            Some(number) => signed(number, constant.negated),
+            None => return Match::Unknown,
+        },
+        Value::Double(number) => match whole_double(*number) {
+            Some(number) => signed(number, constant.negated),
+            None => return Match::Unknown,
         },
         Value::Text { bytes, charset: None } if !constant.negated => match digits(bytes) {
             Some(number) => number,
@@ -244,6 +265,9 @@ fn inserted_integer(constant: &Constant<'_>, bits: u8, unsigned: bool) -> Result
         Value::Decimal(written) => {
             signed(whole(written).ok_or("it would be rounded to the column's type")?, constant.negated)
         }
+        Value::Double(number) => {
+            signed(whole_double(*number).ok_or("it would be rounded to the column's type")?, constant.negated)
+        }
         Value::Text { bytes, charset: None } if !constant.negated => {
             digits(bytes).ok_or("it is not an integer as the column stores it")?
         }
@@ -260,6 +284,12 @@ fn inserted_integer(constant: &Constant<'_>, bits: u8, unsigned: bool) -> Result
 
 fn signed(number: i128, negated: bool) -> i128 {
     if negated { -number } else { number }
+}
+
+/// The integer that a double is, if it has no neighbours that round to it.
+fn whole_double(number: f64) -> Option<i128> {
+    // Exact: below 2^53 every integral double is that integer.
+    (number.fract() == 0.0 && number.abs() < EXACT_DOUBLE_MAX as f64).then_some(number as i128)
 }
 
 /// The integer that a decimal without a fraction is.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::route::{Part, RouteError, Target};
 use crate::error::ClientError;
 use crate::planner::{Merge, Piece, Request, tokens};
-use crate::sql::{Token, splice};
+use crate::sql::{Statement, Token, splice};
 
 /// `targets` with the edits of `merge`; their own texts differ from `request.text` in one list of keys at most.
 pub(super) fn texts(targets: Vec<Target>, merge: &Merge, request: &Request<'_>) -> Result<Part, RouteError> {
@@ -26,14 +26,18 @@ pub(super) fn texts(targets: Vec<Target>, merge: &Merge, request: &Request<'_>) 
     let edits = merge
         .edits
         .iter()
-        .map(|edit| Some((span(&edit.tokens, &tokens)?, written(&edit.new, request.text, &tokens)?)))
+        .map(|edit| {
+            let (new, parameters) = written(&edit.new, request, &tokens)?;
+            Some((span(&edit.tokens, &tokens)?, new, parameters))
+        })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| refuse("a statement whose plan does not fit it"))?;
     let text = |target: Target| {
         let base = target.text.as_deref().unwrap_or(request.text);
+        let parameters = parameters(&target, &edits, request);
         let edits: Vec<(Range<u32>, &[u8])> =
-            edits.iter().map(|(span, new)| (moved(span, request.text, base), new.as_slice())).collect();
-        Target { shard: target.shard, text: Some(splice(base, &edits)) }
+            edits.iter().map(|(span, new, _)| (moved(span, request.text, base), new.as_slice())).collect();
+        Target { shard: target.shard, text: Some(splice(base, &edits)), parameters }
     };
     Ok(Part::Many(targets.into_iter().map(text).collect()))
 }
@@ -48,18 +52,59 @@ fn span(range: &Range<u32>, tokens: &[Token]) -> Option<Range<u32>> {
     Some(first.start..last.end)
 }
 
-fn written(pieces: &[Piece], text: &[u8], tokens: &[Token]) -> Option<Vec<u8>> {
+/// The parameters of the text that the edits make of a target's: those of the bytes that stay, and those that edits bring.
+fn parameters(
+    target: &Target,
+    edits: &[(Range<u32>, Vec<u8>, Vec<usize>)],
+    request: &Request<'_>,
+) -> Vec<usize> {
+    let all = &request.statement.placeholders;
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut own = Statement::default();
+    let (base, offsets, numbers) = match &target.text {
+        None => (request.text, all, (0..all.len()).collect()),
+        Some(text) => {
+            // It was scanned before as a part of the whole: it cannot fail.
+            let _scanned = own.scan(text, request.context);
+            (text.as_slice(), &own.placeholders, target.parameters.clone())
+        }
+    };
+    let mut kept = Vec::with_capacity(numbers.len());
+    let mut at = 0;
+    let take = |kept: &mut Vec<usize>, range: Range<u32>| {
+        let places = offsets.iter().zip(&numbers).filter(|(offset, _)| range.contains(offset));
+        kept.extend(places.map(|(_, number)| *number));
+    };
+    for (span, _, brought) in edits {
+        let span = moved(span, request.text, base);
+        take(&mut kept, at..span.start);
+        kept.extend_from_slice(brought);
+        at = span.end;
+    }
+    take(&mut kept, at..u32::MAX);
+    kept
+}
+
+/// The new bytes, and which parameters are among them.
+fn written(pieces: &[Piece], request: &Request<'_>, tokens: &[Token]) -> Option<(Vec<u8>, Vec<usize>)> {
+    let text = request.text;
+    let placeholders = request.statement.placeholders.iter().enumerate();
+    let mut parameters = Vec::new();
     let mut written = Vec::new();
     for piece in pieces {
         match piece {
             Piece::Text(new) => written.extend_from_slice(new.as_bytes()),
             Piece::Tokens(range) => {
                 let span = span(range, tokens)?;
+                let copied = placeholders.clone().filter(|(_, offset)| span.contains(offset));
+                parameters.extend(copied.map(|(number, _)| number));
                 written.extend_from_slice(text.get(span.start as usize..span.end as usize)?);
             }
         }
     }
-    Some(written)
+    Some((written, parameters))
 }
 
 /// Where a span of `text` is in `base`, in which one list was cut: what is edited stands before or behind it.

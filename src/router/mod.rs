@@ -40,7 +40,7 @@ pub(crate) fn route(
     };
     let part = match plan.shard_columns.as_slice() {
         [] => part,
-        mentions => rewrite::with_shard_names(part, text, mentions, topology),
+        mentions => rewrite::with_shard_names(part, text, statement, mentions, topology),
     };
     check(plan, statement, &part)?;
     let part = match (&plan.combine, part) {
@@ -101,7 +101,9 @@ fn unchanged(shards: &ShardSet) -> Part {
     match (each.next(), shards.len()) {
         (None, _) => Part::Nowhere,
         (Some(only), 1) => Part::One(only),
-        _ => Part::Many(shards.iter().map(|shard| Target { shard, text: None }).collect()),
+        _ => Part::Many(
+            shards.iter().map(|shard| Target { shard, text: None, parameters: Vec::new() }).collect(),
+        ),
     }
 }
 

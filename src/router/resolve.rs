@@ -1,11 +1,13 @@
 //! Filters over literal slots to sets of shards, on one snapshot of the topology.
 
-use super::key::{Constant, KeySpace, Match, blurs_as_double};
+use std::ops::Range;
+
+use super::key::{Constant, KeySpace, Match, blurs_as_double, blurs_in_list};
 use super::route::{Part, RouteError, SessionView, Target};
 use super::{one_of, rewrite, rows, unchanged};
 use crate::error::ClientError;
 use crate::planner::{Combine, KeyExpression, KeyFilter, KeyPart, Plan, Routing};
-use crate::sql::{self, LiteralClass, Value};
+use crate::sql::{self, LiteralClass, Parameter, Value};
 use crate::topology::{Bound, Key, ShardSet, Topology};
 
 /// What a message may show of a key.
@@ -85,11 +87,20 @@ impl<'a> Resolver<'a> {
         matches!(self.constant(value), Some(Evaluated::Constant(Constant { value: Value::Text { .. }, .. })))
     }
 
-    /// Strings beside numbers: how servers compare one element then depends on the others.
+    /// Values of several types: how servers compare one element then depends on the others.
     fn mixes_types(&self, elements: &[KeyExpression]) -> bool {
-        let mut text = elements.iter().map(|element| self.is_text(element));
-        let first = text.next();
-        text.any(|text| Some(text) != first)
+        let mut types = elements.iter().map(|element| match self.constant(element) {
+            Some(Evaluated::Constant(constant)) => Some(std::mem::discriminant(&constant.value)),
+            Some(Evaluated::Null) | None => None,
+        });
+        let first = types.next();
+        types.any(|of| Some(of) != first)
+    }
+
+    /// Every element has a value, and none is NULL: beside a NULL an element that is not found makes the result NULL, which a
+    /// shard's part of the list must keep.
+    fn all_known(&self, elements: &[KeyExpression]) -> bool {
+        elements.iter().all(|element| matches!(self.constant(element), Some(Evaluated::Constant(_))))
     }
 
     /// Each shard gets the elements of the list that it may hold. `None`: the list stays whole.
@@ -99,7 +110,7 @@ impl<'a> Resolver<'a> {
         elements: &[KeyExpression],
         shards: &ShardSet,
     ) -> Result<Option<Part>, RouteError> {
-        if self.mixes_types(elements) {
+        if self.mixes_types(elements) || !self.all_known(elements) {
             return Ok(None);
         }
         let mut owners = Vec::with_capacity(elements.len());
@@ -116,8 +127,11 @@ impl<'a> Resolver<'a> {
             if kept.peek().is_none() {
                 return Ok(None);
             }
-            let all = owners.iter().map(|(span, _)| span);
-            targets.push(Target { shard, text: Some(rewrite::with_list(self.text, all, kept)) });
+            let cut = rewrite::hull(owners.iter().map(|(span, _)| span));
+            let kept: Vec<&Range<u32>> = kept.collect();
+            let parameters = rewrite::parameters(self.statement, cut.clone(), kept.iter().copied());
+            let text = rewrite::with_list(self.text, cut, kept.into_iter());
+            targets.push(Target { shard, text: Some(text), parameters });
         }
         Ok(Some(Part::Many(targets)))
     }
@@ -173,11 +187,11 @@ impl<'a> Resolver<'a> {
         let mut shards = ShardSet::empty();
         let mut wanted: Option<(String, Vec<Vec<u8>>)> = None;
         // Servers compare numbers with strings as DOUBLE in lists of rows and beside NULL, too; those are never split.
-        let blurred = !split || self.mixes_types(elements);
+        let blurred = !split || self.mixes_types(elements) || !self.all_known(elements);
         for element in elements {
             if blurred
                 && let Some(Evaluated::Constant(constant)) = self.constant(element)
-                && blurs_as_double(&constant, &part.key_type)
+                && blurs_in_list(&constant, &part.key_type)
             {
                 return Ok(self.topology.scheme(part.scheme).shards);
             }
@@ -210,6 +224,12 @@ impl<'a> Resolver<'a> {
     fn matched(&self, space: KeySpace<'_>, value: &KeyExpression) -> Result<Match, RouteError> {
         match self.constant(value) {
             Some(Evaluated::Null) => Ok(Match::Nothing),
+            // Servers compare a string that they are given as a parameter as DOUBLE, where they compare a literal as the column's type.
+            Some(Evaluated::Constant(constant))
+                if constant.is_argument() && blurs_as_double(&constant, space.kind) =>
+            {
+                Ok(Match::Unknown)
+            }
             Some(Evaluated::Constant(constant)) => space.compared(&constant, self.view),
             None => Ok(Match::Unknown),
         }
@@ -285,10 +305,22 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// What the `?` at byte `offset` stands for.
+    pub(super) fn argument(&self, offset: u32) -> Option<&'a Parameter<'a>> {
+        self.view.parameters.get(self.statement.parameter_at(offset)?)
+    }
+
     fn slot(&self, slot: usize, negated: bool) -> Option<Evaluated<'a>> {
         let found = self.statement.literals.get(slot)?;
         if found.class == LiteralClass::Placeholder {
-            return None;
+            return match self.argument(found.span.start)? {
+                Parameter::Null => Some(Evaluated::Null),
+                Parameter::Value { value, negated: below } => {
+                    let value = value.clone();
+                    Some(Evaluated::Constant(Constant { value, negated: negated != *below, written: b"" }))
+                }
+                Parameter::Opaque => None,
+            };
         }
         let written = self.text.get(found.span.start as usize..found.span.end as usize)?;
         let value = sql::decode(self.text, found, self.view.context);
@@ -302,6 +334,7 @@ impl<'a> Resolver<'a> {
             KeyExpression::Slot(slot) | KeyExpression::Negated(slot) => {
                 let Some(Evaluated::Constant(constant)) = self.slot(*slot, false) else { return None };
                 let Value::Integer(Some(number)) = constant.value else { return None };
+                let number = if constant.negated { -number } else { number };
                 if matches!(expression, KeyExpression::Negated(_)) { -number } else { number }
             }
             KeyExpression::Arithmetic { operator, left, right } => {

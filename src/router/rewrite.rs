@@ -26,14 +26,19 @@ pub(super) fn element_span(
     }
 }
 
-/// The text with a list of elements cut down to those `kept`.
-pub(super) fn with_list<'s>(
-    text: &[u8],
-    all: impl Iterator<Item = &'s Range<u32>>,
-    kept: impl Iterator<Item = &'s Range<u32>>,
-) -> Vec<u8> {
+/// From the first to the last of the spans.
+pub(super) fn hull<'s>(all: impl Iterator<Item = &'s Range<u32>>) -> Range<u32> {
     let (start, end) =
         all.fold((u32::MAX, 0), |(start, end), span| (start.min(span.start), end.max(span.end)));
+    start..end
+}
+
+/// The text with the elements of the list at `cut` reduced to those `kept`.
+pub(super) fn with_list<'s>(
+    text: &[u8],
+    cut: Range<u32>,
+    kept: impl Iterator<Item = &'s Range<u32>>,
+) -> Vec<u8> {
     let mut list = Vec::new();
     for span in kept {
         if !list.is_empty() {
@@ -41,16 +46,33 @@ pub(super) fn with_list<'s>(
         }
         list.extend_from_slice(text.get(span.start as usize..span.end as usize).unwrap_or_default());
     }
-    splice(text, &[(start..end, list.as_slice())])
+    splice(text, &[(cut, list.as_slice())])
+}
+
+/// The parameters of a text that has of the span `cut` only the pieces `kept`, in that order.
+pub(super) fn parameters<'s>(
+    statement: &sql::Statement,
+    cut: Range<u32>,
+    kept: impl Iterator<Item = &'s Range<u32>>,
+) -> Vec<usize> {
+    let all = &statement.placeholders;
+    let before = all.partition_point(|offset| *offset < cut.start);
+    let behind = all.partition_point(|offset| *offset < cut.end);
+    let inside = kept.flat_map(|piece| {
+        all.partition_point(|offset| *offset < piece.start)..all.partition_point(|offset| *offset < piece.end)
+    });
+    (0..before).chain(inside).chain(behind..all.len()).collect()
 }
 
 /// Puts each shard's name where the text says `_shard`.
 pub(super) fn with_shard_names(
     part: Part,
     text: &[u8],
+    statement: &sql::Statement,
     mentions: &[ShardColumn],
     topology: &Topology,
 ) -> Part {
+    let all: Vec<usize> = (0..statement.placeholders.len()).collect();
     let named = |shard: ShardId, text: &[u8]| -> Target {
         let name = topology.shard(shard).name.0.replace('\\', "\\\\").replace('\'', "''");
         let edits: Vec<(Range<u32>, Vec<u8>)> = mentions
@@ -62,7 +84,7 @@ pub(super) fn with_shard_names(
             .collect();
         let edits: Vec<(Range<u32>, &[u8])> =
             edits.iter().map(|(span, new)| (span.clone(), new.as_slice())).collect();
-        Target { shard, text: Some(splice(text, &edits)) }
+        Target { shard, text: Some(splice(text, &edits)), parameters: all.clone() }
     };
     let first = ShardId(0);
     match part {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Classify, ClientError, Kind, Retry};
+use crate::sql::Parameter;
 use crate::topology::{Role, ShardId};
 
 /// Where one statement goes.
@@ -29,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) shard: ShardId,
     /// `None`: the client's own bytes.
     pub(crate) text: Option<Vec<u8>>,
+    /// Which of the statement's parameters `text` has, in its order; means nothing without a text.
+    pub(crate) parameters: Vec<usize>,
 }
 
 /// What routing takes from the session.
@@ -43,6 +46,8 @@ pub(crate) struct SessionView<'a> {
     pub(crate) context: &'a crate::sql::Context,
     /// `character_set_client`, by name: what the bytes of a string mean.
     pub(crate) charset: &'a str,
+    /// What each `?` stands for; empty while nobody knows.
+    pub(crate) parameters: &'a [Parameter<'a>],
 }
 
 /// Collation weights learned from a server: (collation, text in the client's character set) to weights.

@@ -3,10 +3,10 @@
 use super::key::{Constant, KeySpace};
 use super::resolve::{Evaluated, Resolver, internal};
 use super::route::{Part, RouteError, Target};
-use super::unchanged;
+use super::{rewrite, unchanged};
 use crate::error::ClientError;
 use crate::planner::KeyExpression;
-use crate::sql::{self, LiteralClass, Row, Value};
+use crate::sql::{self, LiteralClass, Parameter, Row, Value};
 use crate::topology::{Key, ShardId, ShardSet};
 
 /// What the plan says of the rows.
@@ -121,7 +121,10 @@ fn own_rows(resolver: &Resolver<'_>, shard: ShardId, columns: &str, owners: &[Sh
         }
     }
     own.extend_from_slice(text.get(end..).unwrap_or_default());
-    Target { shard, text: Some(own) }
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let kept = rows.iter().zip(owners).filter(|(_, owner)| **owner == shard).map(|(row, _)| &row.span);
+    let parameters = rewrite::parameters(resolver.statement, offset(start)..offset(end), kept);
+    Target { shard, text: Some(own), parameters }
 }
 
 fn row_shard(
@@ -179,10 +182,11 @@ pub(super) fn copies(
             return Err(miscounted(number).into());
         }
         let numbered = match value(resolver, row, place) {
-            Written::Literal(constant) => {
-                !matches!(constant.value, Value::Integer(Some(0)))
-                    && !matches!(constant.value, Value::Text { .. } | Value::Decimal(_) | Value::Float(_))
-            }
+            Written::Literal(constant) => match constant.value {
+                Value::Integer(Some(0)) | Value::Text { .. } | Value::Decimal(_) | Value::Float(_) => false,
+                Value::Double(number) => number.fract() == 0.0 && number != 0.0,
+                _ => true,
+            },
             _ => false,
         };
         if !numbered {
@@ -204,7 +208,20 @@ fn value<'a>(resolver: &Resolver<'a>, row: &Row, place: usize) -> Written<'a> {
     let index = row.values.start as usize + place;
     let Some(span) = resolver.statement.values.get(index) else { return Written::Default };
     let bytes = resolver.text.get(span.start as usize..span.end as usize).unwrap_or_default();
+    if bytes == b"?" {
+        return argument(resolver, span.start);
+    }
     read(bytes, resolver.view.context)
+}
+
+fn argument<'a>(resolver: &Resolver<'a>, offset: u32) -> Written<'a> {
+    match resolver.argument(offset) {
+        Some(Parameter::Null) => Written::Null,
+        Some(Parameter::Value { value, negated }) => {
+            Written::Literal(Constant { value: value.clone(), negated: *negated, written: b"" })
+        }
+        Some(Parameter::Opaque) | None => Written::Expression,
+    }
 }
 
 fn read<'t>(bytes: &'t [u8], context: &sql::Context) -> Written<'t> {
@@ -237,6 +254,7 @@ fn read<'t>(bytes: &'t [u8], context: &sql::Context) -> Written<'t> {
         return Written::Expression;
     }
     match scanned.literals.as_slice() {
+        [only] if only.class == LiteralClass::Placeholder => Written::Expression,
         [only] if only.span.start == 0 && only.span.end as usize == unsigned.len() => {
             literal(unsigned, only.class, negated)
         }

@@ -118,8 +118,14 @@ fn routed(sql: &str, topology: &Topology) -> Result<Part, RouteError> {
         Request { text: sql.as_bytes(), statement: &statement, context: &CONTEXT, database: Some("d") };
     let plan = planner::plan(&request, topology);
     let weights = WeightCache::default();
-    let view =
-        SessionView { shard: None, role: None, weights: &weights, context: &CONTEXT, charset: "utf8mb4" };
+    let view = SessionView {
+        shard: None,
+        role: None,
+        weights: &weights,
+        context: &CONTEXT,
+        charset: "utf8mb4",
+        parameters: &[],
+    };
     route(&plan, sql.as_bytes(), &statement, &view, topology).map(|route| route.part)
 }
 
@@ -335,6 +341,7 @@ fn a_chosen_shard_takes_what_would_be_refused() {
         weights: &weights,
         context: &CONTEXT,
         charset: "utf8mb4",
+        parameters: &[],
     };
     let chosen = route(&plan, sql, &statement, &view, &topology).unwrap();
     assert_eq!(chosen, Route { role: Role::Replica, part: Part::One(ShardId(2)) });
@@ -357,7 +364,13 @@ fn text_beyond_ascii_asks_for_its_weights_once_and_all_together() {
     let plan = planner::plan(&request, &topology);
     let mut weights = WeightCache::default();
     weights.learn(&collation, texts, vec![b"E".to_vec(), b"U".to_vec()]);
-    let view =
-        SessionView { shard: None, role: None, weights: &weights, context: &CONTEXT, charset: "utf8mb4" };
+    let view = SessionView {
+        shard: None,
+        role: None,
+        weights: &weights,
+        context: &CONTEXT,
+        charset: "utf8mb4",
+        parameters: &[],
+    };
     assert!(route(&plan, sql.as_bytes(), &statement, &view, &topology).is_ok());
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
 use super::run::{End, Session};
@@ -153,7 +154,7 @@ impl<S: Stream> Session<S> {
         let request = planner::Request { text: &query, statement: &statement, context, database };
         let plan = planner::plan(&request, &topology);
         self.may_name(&plan.tables)?;
-        let route = self.route(&plan, &query, &statement, &topology).await?;
+        let route = self.route(&plan, Asked::text(&query, &statement), &topology).await?;
         match route.part {
             Part::One(shard) => Ok(Some(shard)),
             Part::Any | Part::Nowhere => Ok(None),

@@ -65,7 +65,7 @@ impl<S: Stream> Session<S> {
 }
 
 /// Where MySQL would find an error of syntax: an empty statement in front of another, a second statement that is not allowed.
-fn where_reading_stops(statement: &Statement, multi_statements: bool) -> Option<u32> {
+pub(super) fn where_reading_stops(statement: &Statement, multi_statements: bool) -> Option<u32> {
     match statement.semicolon {
         Some(semicolon) if statement.kind == Kind::Empty => Some(semicolon),
         Some(_) if multi_statements => None,
@@ -85,7 +85,7 @@ fn is_blank(byte: u8) -> bool {
 }
 
 /// MySQL's error 1064 about what stands at byte `at`.
-fn syntax_error(text: &[u8], at: usize, context: &Context) -> ClientError {
+pub(super) fn syntax_error(text: &[u8], at: usize, context: &Context) -> ClientError {
     let end = text.iter().rposition(|&byte| byte != b';' && !is_blank(byte)).map_or(at, |last| last + 1);
     let near = text.get(at..end.max(at)).unwrap_or_default();
     let quoted = String::from_utf8_lossy(&near[..near.len().min(NEAR_BYTES_MAX)]);

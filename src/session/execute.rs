@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
 use super::metrics::{RouteLabel, StatementResult};
@@ -14,14 +14,13 @@ use super::orders::SchemaOrder;
 use super::run::{End, Session};
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
-use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, passthrough};
+use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, passthrough};
 use crate::planner::{Combine, InsertId, Plan, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
-use crate::wire::Outcome;
-use crate::wire::query_packet;
+use crate::wire::{Boundary, Outcome};
 
 /// How long a client waits for the new schema after its DDL.
 const SCHEMA_WAIT: Duration = Duration::from_secs(5);
@@ -41,10 +40,10 @@ impl<S: Stream> Session<S> {
         &mut self,
         plan: &Plan,
         route: &Route,
-        text: &Bytes,
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), End> {
+        let statement = asked.statement;
         let maintains = plan.combine == Combine::Distinct;
         let commits =
             maintains || plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
@@ -56,18 +55,14 @@ impl<S: Stream> Session<S> {
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
         let way = Way { role: route.role, verb, joining, insert_id, effect };
         let result = match &route.part {
-            Part::Any | Part::Nowhere => self.anywhere(plan, route.role, text, statement, topology).await,
-            Part::One(shard) => self.on_one(*shard, way, text, statement, topology).await,
+            Part::Any | Part::Nowhere => self.anywhere(plan, route.role, asked, topology).await,
+            Part::One(shard) => self.on_one(*shard, way, asked, topology).await,
             Part::Many(targets) => match targets.as_slice() {
-                [target] => {
-                    let text =
-                        target.text.as_ref().map_or_else(|| text.clone(), |text| Bytes::from(text.clone()));
-                    self.on_one(target.shard, way, &text, statement, topology).await
-                }
+                [target] => self.on_one(target.shard, way, asked.of(target), topology).await,
                 [target, ..] if plan.combine == Combine::OneOf => {
-                    self.on_one(target.shard, way, text, statement, topology).await
+                    self.on_one(target.shard, way, asked, topology).await
                 }
-                targets => self.on_many(plan, targets, route.role, text, statement, topology).await,
+                targets => self.on_many(plan, targets, route.role, asked, topology).await,
             },
         };
         if plan.verb == Verb::Definition {
@@ -84,18 +79,17 @@ impl<S: Stream> Session<S> {
         &mut self,
         plan: &Plan,
         role: Role,
-        text: &Bytes,
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
         // What EXECUTE reads is not in its text.
-        let alone = plan.tables.is_empty() && statement.kind != Kind::Prepare;
+        let alone = plan.tables.is_empty() && asked.statement.kind != Kind::Prepare;
         let joining = if alone { Joining::Nothing } else { Joining::Transaction };
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
         let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());
         if let Some(shard) = held.and_then(|shard| topology.shard_by_name(&shard.0)) {
-            return self.on_one(shard.id, way, text, statement, topology).await;
+            return self.on_one(shard.id, way, asked, topology).await;
         }
         let count = topology.shards.len();
         let start = self.registration.id() as usize;
@@ -104,7 +98,7 @@ impl<S: Stream> Session<S> {
         shards.sort_by_key(|shard| self.shared.pools.is_failing(&shard.primary));
         let mut last = None;
         for shard in shards {
-            match self.on_one(shard.id, way, text, statement, topology).await {
+            match self.on_one(shard.id, way, asked, topology).await {
                 Err(failure @ Failure::Backend(_)) if failure.retry() == Retry::NothingSent => {
                     last = Some(failure)
                 }
@@ -118,10 +112,10 @@ impl<S: Stream> Session<S> {
         &mut self,
         shard: ShardId,
         way: Way,
-        text: &Bytes,
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
+        let statement = asked.statement;
         self.account.route = RouteLabel::Passthrough;
         self.account.shard = Some(topology.shard(shard).name.clone());
         self.account.shards = 1;
@@ -141,18 +135,17 @@ impl<S: Stream> Session<S> {
             {
                 return Err(self.lost(held, failure));
             }
-            match self.pass(&mut held, text, statement).await {
+            match self.pass(&mut held, asked).await {
                 Ok(mut outcome) => {
                     let learned = async {
-                        let learned =
-                            self.learn_insert_id(&mut held, way, text, statement, &mut outcome).await?;
+                        let learned = self.learn_insert_id(&mut held, way, asked, &mut outcome).await?;
                         self.ask_for_locks(&mut held, statement, &outcome).await?;
                         Ok(learned)
                     };
                     match learned.await {
                         Ok(conditions) => {
                             let ended = self.ended_by_error(&mut held, &outcome).await;
-                            self.settle(held, text, statement, &outcome);
+                            self.settle(held, asked, &outcome);
                             if way.joining == Joining::Transaction && way.effect == Effect::Writes {
                                 self.transaction.wrote(&topology.shard(shard).name);
                             }
@@ -183,25 +176,38 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    async fn pass(
-        &mut self,
-        held: &mut Held,
-        text: &Bytes,
-        statement: &sql::Statement,
-    ) -> Result<Outcome, Failure> {
-        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
-        let status = self.status();
-        let connection = held.lease.connection();
+    async fn pass(&mut self, held: &mut Held, asked: Asked<'_>) -> Result<Outcome, Failure> {
+        let statement = asked.statement;
         // The server does not know of the transaction that waits for its first statement; clients go by the flag.
         let gives_rows = statement.kind == Kind::Select
             && !statement.features.has(Feature::UserVariableWrite)
             && !statement.features.has(Feature::IntoFile);
-        if self.transaction.is_pending() && !held.in_transaction && gives_rows {
-            let mut alone = [Participant::new(held.shard.clone(), connection, text)];
+        let told_apart = self.transaction.is_pending() && !held.in_transaction && gives_rows;
+        if let Some(execution) = &asked.execution
+            && asked.wants_cursor()
+            && !told_apart
+        {
+            return self.pass_with_cursor(held, asked, execution).await;
+        }
+        let mut command = self.command_on(held, asked).await?;
+        let status = self.status();
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        let connection = held.lease.connection();
+        if told_apart {
+            let mut alone = [Participant::new(held.shard.clone(), connection, &command)];
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
-        connection.send(&query_packet(text)).await?;
-        passthrough(connection, &mut self.client, &interrupt).await
+        connection.send(&command).await?;
+        let boundary = Boundary::query(self.client.deprecate_eof());
+        if let Some(execution) = &asked.execution
+            && is_forgotten(connection, &mut self.client, &interrupt).await?
+        {
+            connection.handles.lost(execution.key(asked.text));
+            command = self.command_on(held, asked).await?;
+            held.lease.connection().send(&command).await?;
+        }
+        let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        passthrough(held.lease.connection(), &mut self.client, &interrupt, boundary).await
     }
 
     /// When a statement that begins now is stopped, and after how long.
@@ -236,10 +242,9 @@ impl<S: Stream> Session<S> {
             return Ok(StatementResult::Refused);
         };
         let statement = sql::Statement::default();
-        let text = Bytes::copy_from_slice(text);
-        let result = match self.pass(&mut held, &text, &statement).await {
+        let result = match self.pass(&mut held, Asked::text(text, &statement)).await {
             Ok(outcome) => {
-                self.settle(held, &text, &statement, &outcome);
+                self.settle(held, Asked::text(text, &statement), &outcome);
                 Ok(())
             }
             Err(failure) if ends => {

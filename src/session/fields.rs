@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
+use super::asked::Asked;
 use super::lend::Joining;
 use super::run::{End, Session};
 use crate::error::ClientError;
-use crate::executor::{Failure, Interrupt, Stream, pass_field_list};
+use crate::executor::{Failure, Interrupt, Stream, passthrough};
 use crate::router::Part;
 use crate::sql;
 use crate::topology::{ShardId, Topology};
-use crate::wire::command_packet;
+use crate::wire::{Boundary, command_packet};
 
 const COM_FIELD_LIST: u8 = 0x04;
 
@@ -35,11 +36,12 @@ impl<S: Stream> Session<S> {
         let mut statement = sql::Statement::default();
         let unread = |reason: String| ClientError::new("SW1201", format!("the name of a table: {reason}"));
         statement.scan(&text, self.variables.context()).map_err(|error| unread(error.to_string()))?;
-        let plan = self.plan(&text, &statement, topology);
+        let asked = Asked::text(&text, &statement);
+        let plan = self.plan(asked, topology);
         self.may_name(&plan.tables)?;
         let shards = topology.shards.len().max(1);
         let any = topology.shards.get(self.registration.id() as usize % shards).map(|shard| shard.id);
-        match self.route(&plan, &text, &statement, topology).await?.part {
+        match self.route(&plan, asked, topology).await?.part {
             Part::One(shard) => Ok(shard),
             Part::Any | Part::Nowhere => {
                 any.ok_or_else(|| ClientError::new("SW1211", "the map has no shards"))
@@ -64,7 +66,10 @@ impl<S: Stream> Session<S> {
         let connection = held.lease.connection();
         let command = Bytes::from(command_packet(COM_FIELD_LIST, &[table, b"\0", wildcard].concat()));
         let listed = match connection.send(&command).await {
-            Ok(()) => pass_field_list(connection, &mut self.client, &interrupt).await,
+            Ok(()) => {
+                let boundary = Boundary::field_list(self.client.deprecate_eof());
+                passthrough(connection, &mut self.client, &interrupt, boundary).await
+            }
             Err(error) => Err(Failure::Backend(error)),
         };
         match listed {

@@ -11,6 +11,9 @@ use crate::backend::Lease;
 use crate::telemetry::GaugeGuard;
 use crate::topology::ShardName;
 
+/// The reason of a pin.
+const CURSOR: &str = "cursor";
+
 /// Why a connection is kept, in the words of metrics and SHOW SESSIONS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reason {
@@ -43,11 +46,21 @@ pub(crate) struct Held {
     pub(crate) pins: Vec<CountedPin>,
     /// Carries what only COM_RESET_CONNECTION undoes.
     pub(crate) tainted: bool,
+    /// Open cursors.
+    cursors: usize,
 }
 
 impl Held {
     pub(crate) fn new(shard: ShardName, lease: Lease) -> Held {
-        Held { shard, lease, in_transaction: false, diagnostics: false, pins: Vec::new(), tainted: false }
+        Held {
+            shard,
+            lease,
+            in_transaction: false,
+            diagnostics: false,
+            pins: Vec::new(),
+            tainted: false,
+            cursors: 0,
+        }
     }
 
     /// `digest` makes the statement's text without its values.
@@ -63,6 +76,23 @@ impl Held {
         }
     }
 
+    /// The rows of an execution wait on this connection. It is clean again when the cursor is closed.
+    pub(crate) fn open_cursor(&mut self, metrics: &SessionMetrics, digest: impl FnOnce() -> String) {
+        self.cursors += 1;
+        if self.cursors == 1 {
+            let pin = Pin::new(CURSOR, Until::CursorClosed);
+            let (digest, since) = (digest().into(), Instant::now());
+            self.pins.push(CountedPin { pin, digest, since, _counted: metrics.pin(CURSOR) });
+        }
+    }
+
+    pub(crate) fn close_cursor(&mut self) {
+        self.cursors = self.cursors.saturating_sub(1);
+        if self.cursors == 0 {
+            self.pins.retain(|counted| counted.pin.until != Until::CursorClosed);
+        }
+    }
+
     /// Ends the pins that a statement, which has succeeded, provably ends.
     pub(crate) fn unpin(&mut self, release: &Release) {
         self.pins.retain_mut(|counted| release.leaves(&mut counted.pin));
@@ -72,7 +102,7 @@ impl Held {
     pub(crate) fn named_locks(&self) -> Option<&BTreeSet<String>> {
         self.pins.iter().find_map(|counted| match &counted.pin.until {
             Until::Gone(names) if counted.pin.reason == "named_lock" => Some(names),
-            Until::Gone(_) | Until::TablesUnlocked | Until::SessionReset => None,
+            Until::Gone(_) | Until::TablesUnlocked | Until::CursorClosed | Until::SessionReset => None,
         })
     }
 
@@ -87,9 +117,12 @@ impl Held {
     }
 
     /// The pin that ties statements to this connection: they could need what lives on it. A named lock holds wherever
-    /// statements run.
+    /// statements run, and a cursor is asked for by name.
     pub(crate) fn binding(&self) -> Option<&'static str> {
-        self.pins.iter().map(|counted| counted.pin.reason).find(|reason| *reason != "named_lock")
+        self.pins
+            .iter()
+            .map(|counted| counted.pin.reason)
+            .find(|reason| !matches!(*reason, "named_lock" | CURSOR))
     }
 
     /// The strongest reason to keep the connection.
@@ -107,7 +140,7 @@ impl Held {
     pub(crate) fn let_go(self) {
         if self.in_transaction {
             drop(self.lease);
-        } else if self.tainted {
+        } else if self.tainted || self.cursors > 0 {
             self.lease.give_back_tainted();
         } else {
             self.lease.give_back();

@@ -10,7 +10,7 @@ use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::executor::{Answer, Reply, Stream, ask};
 use crate::sql::{self, Feature, KillTarget, Kind, Lexer, Token, TokenKind};
-use crate::wire::{ColumnDefinition, ColumnKind, TextResult, UTF8MB4_GENERAL_CI};
+use crate::wire::{ColumnDefinition, ColumnKind, RowFormat, TextResult, UTF8MB4_GENERAL_CI};
 
 /// One more than the longest form that is answered here has: `SELECT FOUND_ROWS ( ) AS name FROM DUAL`.
 const TOKENS_MAX: usize = 9;
@@ -31,6 +31,10 @@ impl<S: Stream> Session<S> {
         text: &[u8],
         statement: &sql::Statement,
     ) -> Result<bool, End> {
+        if self.row_format == RowFormat::Binary && self.asks_for_diagnostics(text, statement) {
+            // To be prepared on their connection would take their place there.
+            self.remember_diagnostics().await;
+        }
         if statement.kind == Kind::Show && self.is_show_warnings(text, statement) {
             if self.holds_diagnostics() {
                 return Ok(false);
@@ -244,7 +248,7 @@ impl<S: Stream> Session<S> {
             .collect();
         let table = TextResult { columns, rows };
         let status = self.status();
-        Ok(self.client.reply(Reply::Table { table: &table, status }).await?)
+        Ok(self.client.reply(Reply::Table { table: &table, format: self.row_format, status }).await?)
     }
 }
 

@@ -61,7 +61,7 @@ impl<S: Stream> Session<S> {
         self.diagnostics.answered(rows.len() as u64);
         let table = TextResult { columns: columns(flavor, full), rows };
         let status = self.status();
-        Ok(self.client.reply(Reply::Table { table: &table, status }).await?)
+        Ok(self.client.reply(Reply::Table { table: &table, format: self.row_format, status }).await?)
     }
 
     fn row(&self, process: &Process, full: bool, flavor: Flavor) -> Vec<Option<Vec<u8>>> {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+use super::binary::PreparedStatements;
 use super::diagnostics::Diagnostics;
 use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
@@ -27,8 +28,7 @@ use crate::router::WeightCache;
 use crate::sql::{self, Context};
 use crate::topology::ShardName;
 use crate::transaction::Transaction;
-use crate::wire::{CapabilityFlags, Command, Compression};
-use crate::wire::{OkPacket, StatusFlags};
+use crate::wire::{CapabilityFlags, Command, Compression, OkPacket, RowFormat, StatusFlags};
 
 /// How long a connection is kept for SHOW WARNINGS before its warnings are read and it goes back to the pool.
 const DIAGNOSTICS_HOLD: Duration = Duration::from_millis(500);
@@ -60,6 +60,9 @@ pub(crate) struct Session<S> {
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
+    pub(super) prepared: PreparedStatements,
+    /// How the running command's rows are written, where the proxy writes them.
+    pub(super) row_format: RowFormat,
     /// When the running statement is stopped, and after how long.
     pub(super) due: Option<(Instant, Duration)>,
     pub(super) channel: Channel,
@@ -247,6 +250,8 @@ impl<T: Stream> Session<ClientStream<T>> {
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
             account: Account::default(),
+            prepared: PreparedStatements::default(),
+            row_format: RowFormat::Text,
             due: None,
             channel,
             multi_statements,
@@ -338,14 +343,12 @@ impl<S: Stream> Session<S> {
             Command::Statistics => Ok(self.client.reply(Reply::Text(&self.statistics())).await?),
             Command::SetOption(option) => self.set_option(option).await,
             Command::ProcessKill(id) => self.kill_session(id).await,
-            Command::StmtClose(_) | Command::StmtSendLongData(_) => Ok(()),
-            Command::StmtPrepare(_)
-            | Command::StmtExecute(_)
-            | Command::StmtReset(_)
-            | Command::StmtFetch(_) => {
-                let error = ClientError::new("SW1105", "the binary protocol is not answered");
-                self.refuse(&error).await
-            }
+            Command::StmtPrepare(text) => self.prepare(text).await,
+            Command::StmtExecute(body) => self.execute_prepared(body).await,
+            Command::StmtSendLongData(body) => self.send_long_data(&body),
+            Command::StmtReset(id) => self.reset_prepared(id).await,
+            Command::StmtFetch(body) => self.fetch(body).await,
+            Command::StmtClose(id) => self.close_prepared(id).await,
             Command::ChangeUser(body) => self.change_user(&body).await,
             Command::FieldList { table, wildcard } => self.field_list(&table, &wildcard).await,
             Command::ProcessInfo => self.reply_processes(false).await,
@@ -367,6 +370,7 @@ impl<S: Stream> Session<S> {
         self.next_transaction.clear();
         self.diagnostics = Diagnostics::default();
         self.variables.reset();
+        self.prepared = PreparedStatements::default();
         self.weights.forget();
         self.show_pins();
     }

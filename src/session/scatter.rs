@@ -1,7 +1,6 @@
 //! Runs a routed statement on several shards: what it must not meet there, and what becomes of the connections.
 
-use bytes::Bytes;
-
+use super::asked::Asked;
 use super::diagnostics::Condition;
 use super::held::Held;
 use super::lend::{Effect, Joining};
@@ -18,7 +17,7 @@ use crate::executor::{
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::{self, Feature};
+use crate::sql::Feature;
 use crate::topology::{Placement, Resolution, Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -26,16 +25,21 @@ use crate::wire::{OkPacket, StatusFlags};
 /// The default of sql_select_limit.
 const NO_LIMIT: &[u8] = b"18446744073709551615";
 
+/// Flags about the statement, not about the session.
+const ABOUT_STATEMENT: StatusFlags = StatusFlags::SERVER_STATUS_NO_GOOD_INDEX_USED
+    .union(StatusFlags::SERVER_STATUS_NO_INDEX_USED)
+    .union(StatusFlags::SERVER_QUERY_WAS_SLOW);
+
 impl<S: Stream> Session<S> {
     pub(super) async fn on_many(
         &mut self,
         plan: &Plan,
         targets: &[Target],
         role: Role,
-        text: &Bytes,
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
+        let statement = asked.statement;
         self.check_many(plan, targets, topology)?;
         self.account.shards = targets.len();
         self.shared.executor_metrics.scattered(targets.len());
@@ -46,15 +50,12 @@ impl<S: Stream> Session<S> {
             Verb::Read | Verb::LockingRead if is_list(plan) => Joining::Nothing,
             Verb::Read | Verb::LockingRead | Verb::Write => Joining::WithOthers,
         };
-        let mut held = self.gather(targets, (role, joining), statement, topology).await?;
+        let (mut held, commands) = self.gather(targets, (role, joining), asked, topology).await?;
         self.next_transaction.clear();
         let mut participants: Vec<Participant<'_>> = held
             .iter_mut()
-            .zip(targets)
-            .map(|(held, target)| {
-                let text = target.text.as_deref().unwrap_or(text);
-                Participant::new(held.shard.clone(), held.lease.connection(), text)
-            })
+            .zip(&commands)
+            .map(|(held, command)| Participant::new(held.shard.clone(), held.lease.connection(), command))
             .collect();
         let result = self.run_on_many(plan, &mut participants, topology).await;
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
@@ -99,48 +100,61 @@ impl<S: Stream> Session<S> {
         if let Some(ok) = result? {
             self.diagnostics.finished_write(&OkPacket { last_insert_id: generated, ..ok.clone() });
             self.diagnostics.conditions = conditions;
-            let ok = OkPacket { status: self.status(), ..ok };
+            let status = self.status() | (ok.status & ABOUT_STATEMENT);
+            let ok = OkPacket { status, ..ok };
             self.client.reply(Reply::Ok(ok)).await.map_err(Failure::ClientGone)?;
         }
         Ok(())
     }
 
-    /// A connection to every target, each in the session's transaction. When one cannot be had the others stay as they were.
+    /// A connection to every target, each in the session's transaction, and the command that runs its part there. When one cannot be had the others stay as they were.
     async fn gather(
         &mut self,
         targets: &[Target],
         how: (Role, Joining),
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
-    ) -> Result<Vec<Held>, Failure> {
+    ) -> Result<(Vec<Held>, Vec<Vec<u8>>), Failure> {
         let mut held = Vec::with_capacity(targets.len());
+        let mut commands = Vec::with_capacity(targets.len());
         for target in targets {
             self.account.shard = Some(topology.shard(target.shard).name.clone());
-            match self.participant(target, how, statement, topology).await {
-                Ok(one) => held.push(one),
+            match self.participant(target, how, asked, topology).await {
+                Ok((one, command)) => {
+                    held.push(one);
+                    commands.push(command);
+                }
                 Err(failure) => {
                     held.into_iter().for_each(|one| self.keep_or_let_go(one));
                     return Err(failure);
                 }
             }
         }
-        Ok(held)
+        Ok((held, commands))
     }
 
     async fn participant(
         &mut self,
         target: &Target,
         (role, joining): (Role, Joining),
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
-    ) -> Result<Held, Failure> {
+    ) -> Result<(Held, Vec<u8>), Failure> {
         let mut one = self.connection_of(target.shard, topology, role, joining).await?;
-        if statement.features.has(Feature::LastInsertId)
+        if asked.statement.features.has(Feature::LastInsertId)
             && let Err(failure) = self.carry_last_insert_id(&mut one).await
         {
             return Err(self.lost(one, failure));
         }
-        Ok(one)
+        match self.command_on(&mut one, asked.of(target)).await {
+            Ok(command) => Ok((one, command)),
+            // Nothing was run.
+            Err(failure @ (Failure::Server { .. } | Failure::Refused(_))) => {
+                self.keep_or_let_go(one);
+                Err(failure)
+            }
+            Err(failure) => Err(self.lost(one, failure)),
+        }
     }
 
     /// After a read of several shards: who was read to the end stays in the transaction.
@@ -220,8 +234,11 @@ impl<S: Stream> Session<S> {
                         union(participants, &Listing::Distinct, status, &mut self.client, &interrupt).await?
                     }
                     Combine::Merge(plan) => {
-                        let terms =
-                            Terms { session_status: status, bytes_max: self.settings.limits.merge_bytes_max };
+                        let terms = Terms {
+                            session_status: status,
+                            format: self.row_format,
+                            bytes_max: self.settings.limits.merge_bytes_max,
+                        };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
                     Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::asked::Asked;
 use super::diagnostics::Condition;
 use super::execute::Way;
 use super::held::Held;
@@ -23,13 +24,8 @@ pub(super) const PIN_SHOWN_MAX: usize = 256;
 
 impl<S: Stream> Session<S> {
     /// After an answer: what the session has learned, and whether the connection stays with it.
-    pub(super) fn settle(
-        &mut self,
-        mut held: Held,
-        text: &[u8],
-        statement: &sql::Statement,
-        outcome: &Outcome,
-    ) {
+    pub(super) fn settle(&mut self, mut held: Held, asked: Asked<'_>, outcome: &Outcome) {
+        let Asked { text, statement, .. } = asked;
         self.diagnostics.finished(outcome);
         self.shared.executor_metrics.rows(outcome.rows);
         self.account.result = match outcome.error {
@@ -49,7 +45,7 @@ impl<S: Stream> Session<S> {
         held.diagnostics =
             outcome.error.is_some() || outcome.warnings > 0 || statement.features.has(Feature::CalcFoundRows);
         held.tainted |= taints(statement);
-        let (context, database) = (self.variables.context(), self.variables.state().database());
+        let (context, database) = self.reading(&asked);
         match pin_reason(statement, text, context, database) {
             Some(pin) if outcome.error.is_none() => {
                 held.pin(pin, &self.shared.metrics, || sql::redact(text, context, PIN_SHOWN_MAX));
@@ -70,11 +66,11 @@ impl<S: Stream> Session<S> {
         &mut self,
         held: &mut Held,
         way: Way,
-        text: &[u8],
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         outcome: &mut Outcome,
     ) -> Result<Vec<Condition>, BackendError> {
-        let computed = outcome.error.is_none() && self.computes_insert_id(text, statement);
+        let statement = asked.statement;
+        let computed = outcome.error.is_none() && self.computes_insert_id(asked);
         let told = outcome.error.is_none() && outcome.last_insert_id != 0 && statement.kind != Kind::Update;
         let trusted = !told || way.insert_id == InsertId::Generated;
         if !computed && trusted {
@@ -99,13 +95,15 @@ impl<S: Stream> Session<S> {
     }
 
     /// `LAST_INSERT_ID(n)` where the answer does not name n.
-    fn computes_insert_id(&self, text: &[u8], statement: &sql::Statement) -> bool {
+    fn computes_insert_id(&self, asked: Asked<'_>) -> bool {
+        let Asked { text, statement, .. } = asked;
+        let (context, _) = self.reading(&asked);
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
         {
             return false;
         }
-        let mut lexer = sql::Lexer::new(text, self.variables.context());
+        let mut lexer = sql::Lexer::new(text, context);
         let mut tokens =
             std::iter::from_fn(|| lexer.next_token().ok().filter(|token| token.kind != sql::TokenKind::End));
         while let Some(token) = tokens.next() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::asked::{Asked, Execution};
 use super::orders::{Order, WeightOrder};
 use super::run::{Account, End, Session};
 use crate::error::ClientError;
@@ -45,17 +46,9 @@ impl<S: Stream> Session<S> {
         result
     }
 
-    async fn dispatch(&mut self, text: &Bytes, statement: &sql::Statement) -> Result<(), End> {
-        if !self.asks_for_diagnostics(text, statement) {
-            self.release_diagnostics();
-            self.diagnostics.conditions.clear();
-        }
-        if self.transaction.is_aborted()
-            && !may_follow_abort(statement.kind)
-            && !self.is_show_warnings(text, statement)
-        {
-            let detail = "its connection is gone; end it with ROLLBACK";
-            return self.refuse(&super::begin::aborted(detail)).await;
+    pub(super) async fn dispatch(&mut self, text: &Bytes, statement: &sql::Statement) -> Result<(), End> {
+        if let Err(error) = self.begin_command(text, statement) {
+            return self.refuse(&error).await;
         }
         match statement.kind {
             Kind::Empty if text.iter().all(|byte| matches!(byte, 0 | b';' | b' ' | 9..=13)) => {
@@ -110,22 +103,41 @@ impl<S: Stream> Session<S> {
                     return Ok(());
                 }
                 match self.with_own_values(text, statement).await {
-                    Ok(None) => self.routed(text, statement).await,
-                    Ok(Some((text, statement))) => self.routed(&text, &statement).await,
+                    Ok(None) => self.routed(Asked::text(text, statement)).await,
+                    Ok(Some((text, statement))) => self.routed(Asked::text(&text, &statement)).await,
                     Err(failure) => self.fail(failure).await,
                 }
             }
         }
     }
 
-    async fn routed(&mut self, text: &Bytes, statement: &sql::Statement) -> Result<(), End> {
+    /// What every statement begins with, however it came.
+    pub(super) fn begin_command(
+        &mut self,
+        text: &[u8],
+        statement: &sql::Statement,
+    ) -> Result<(), ClientError> {
+        if !self.asks_for_diagnostics(text, statement) {
+            self.release_diagnostics();
+            self.diagnostics.conditions.clear();
+        }
+        if self.transaction.is_aborted()
+            && !may_follow_abort(statement.kind)
+            && !self.is_show_warnings(text, statement)
+        {
+            return Err(super::begin::aborted("its connection is gone; end it with ROLLBACK"));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn routed(&mut self, asked: Asked<'_>) -> Result<(), End> {
         let topology = self.shared.topology.load();
-        let plan = self.plan(text, statement, &topology);
+        let plan = self.plan(asked, &topology);
         if let Err(error) = self.may_name(&plan.tables) {
             return self.refuse(&error).await;
         }
-        match self.route(&plan, text, statement, &topology).await {
-            Ok(route) => self.execute(&plan, &route, text, statement, &topology).await,
+        match self.route(&plan, asked, &topology).await {
+            Ok(route) => self.execute(&plan, &route, asked, &topology).await,
             Err(error) => self.refuse(&error).await,
         }
     }
@@ -146,10 +158,18 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
+    /// How a statement is read, and in which database its names are: as at the moment when it was prepared, if it was.
+    pub(super) fn reading<'a>(&'a self, asked: &Asked<'a>) -> (&'a sql::Context, Option<&'a str>) {
+        match asked.execution {
+            None => (self.variables.context(), self.variables.state().database()),
+            Some(Execution { prepared, .. }) => (&prepared.context, prepared.state.database()),
+        }
+    }
+
     /// The plan of the statement's fingerprint, made on the first occurrence.
-    pub(super) fn plan(&self, text: &[u8], statement: &sql::Statement, topology: &Topology) -> Arc<Plan> {
-        let context = self.variables.context();
-        let database = self.variables.state().database();
+    pub(super) fn plan(&self, asked: Asked<'_>, topology: &Topology) -> Arc<Plan> {
+        let Asked { text, statement, .. } = asked;
+        let (context, database) = self.reading(&asked);
         let key = PlanKey::new(statement.fingerprint, database, context, topology.layout);
         if let Some(plan) = self.shared.plans.get(&key) {
             return plan;
@@ -165,16 +185,18 @@ impl<S: Stream> Session<S> {
     pub(super) async fn route(
         &mut self,
         plan: &Plan,
-        text: &[u8],
-        statement: &sql::Statement,
+        asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<Route, ClientError> {
         for _ in 0..WEIGHT_ROUNDS_MAX {
-            let view = self.view(statement, topology)?;
-            match router::route(plan, text, statement, &view, topology) {
+            let view = self.view(asked, topology)?;
+            match router::route(plan, asked.text, asked.statement, &view, topology) {
                 Ok(route) => return Ok(route),
                 Err(RouteError::Refused(error)) => return Err(error),
-                Err(RouteError::WeightsNeeded { collation, texts }) => self.learn(collation, texts).await?,
+                Err(RouteError::WeightsNeeded { collation, texts }) => {
+                    let charset = view.charset.to_owned();
+                    self.learn(collation, charset, texts).await?;
+                }
             }
         }
         Err(ClientError::new("SW1208", "the text keys of the statement could not all be weighed"))
@@ -183,10 +205,10 @@ impl<S: Stream> Session<S> {
     /// What the router may know of the session; a hint of the statement wins over USE.
     pub(super) fn view<'a>(
         &'a self,
-        statement: &sql::Statement,
+        asked: Asked<'a>,
         topology: &Topology,
     ) -> Result<SessionView<'a>, ClientError> {
-        let hint = statement.hint.as_ref();
+        let hint = asked.statement.hint.as_ref();
         let named = hint.and_then(|hint| hint.shard.as_deref());
         let named = named.or(self.chosen.shard.as_ref().map(|shard| shard.0.as_ref()));
         let shard = named.map(|name| super::switch::known_shard(name, topology)).transpose()?;
@@ -195,12 +217,21 @@ impl<S: Stream> Session<S> {
             HintRole::Replica => Role::Replica,
         });
         let role = hinted.or(self.chosen.role);
-        let (context, charset) = (self.variables.context(), self.variables.client_charset());
-        Ok(SessionView { shard, role, weights: &self.weights, context, charset })
+        let (context, charset, parameters) = match asked.execution {
+            None => (self.variables.context(), self.variables.client_charset(), [].as_slice()),
+            Some(Execution { prepared, parameters, .. }) => {
+                (&prepared.context, prepared.charset.as_str(), parameters)
+            }
+        };
+        Ok(SessionView { shard, role, weights: &self.weights, context, charset, parameters })
     }
 
-    async fn learn(&mut self, collation: String, texts: Vec<Vec<u8>>) -> Result<(), ClientError> {
-        let charset = self.variables.client_charset().to_owned();
+    async fn learn(
+        &mut self,
+        collation: String,
+        charset: String,
+        texts: Vec<Vec<u8>>,
+    ) -> Result<(), ClientError> {
         let (reply, answer) = oneshot::channel();
         let order = WeightOrder { collation: collation.clone(), charset, texts: texts.clone(), reply };
         let unknown = |cause: String| {
@@ -251,7 +282,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Metrics and the slow-statement log.
-    fn account(&self, text: &[u8], statement: &sql::Statement, elapsed: Duration) {
+    pub(super) fn account(&self, text: &[u8], statement: &sql::Statement, elapsed: Duration) {
         self.shared.metrics.statement(statement.kind, self.account.route, self.account.result, elapsed);
         let settings = &self.settings;
         let slow = settings.log.slow_statement;
@@ -275,7 +306,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// Whether the statement reads what the last one left on its connection.
-    fn asks_for_diagnostics(&self, text: &[u8], statement: &sql::Statement) -> bool {
+    pub(super) fn asks_for_diagnostics(&self, text: &[u8], statement: &sql::Statement) -> bool {
         let features = statement.features;
         features.has(Feature::Diagnostics)
             || features.has(Feature::FoundRows)
@@ -299,7 +330,7 @@ fn may_follow_abort(kind: Kind) -> bool {
     )
 }
 
-fn scan_refusal(error: &ScanError) -> ClientError {
+pub(super) fn scan_refusal(error: &ScanError) -> ClientError {
     match error {
         ScanError::Unterminated { .. } => ClientError::new("SW1201", error.to_string()),
         ScanError::BadHint { .. } => ClientError::new("SW1214", error.to_string()),

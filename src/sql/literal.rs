@@ -7,7 +7,7 @@ use super::lex::{TokenKind, is_blank, is_name_byte};
 use super::{Charset, Context, Literal, LiteralClass};
 
 /// What a literal stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value<'a> {
     /// Digits only; `None` when it is beyond 38 digits.
     Integer(Option<i128>),
@@ -15,6 +15,8 @@ pub(crate) enum Value<'a> {
     Decimal(&'a str),
     /// With an exponent, as written.
     Float(&'a str),
+    /// An argument that was sent as a double; literals are [`Value::Float`].
+    Double(f64),
     /// A string's bytes in the client's character set, or in `charset` (lower case) where an introducer says so.
     Text {
         bytes: Cow<'a, [u8]>,
@@ -25,6 +27,19 @@ pub(crate) enum Value<'a> {
     /// `b'01'`: likewise, the bits filled from the left to whole bytes.
     Bit(Vec<u8>),
     Placeholder,
+}
+
+/// What a `?` stands for in one execution.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Parameter<'a> {
+    Null,
+    /// As a literal of the same type, with its sign apart.
+    Value {
+        value: Value<'a>,
+        negated: bool,
+    },
+    /// A date, a time, a type that only servers read: nothing is known of how it compares.
+    Opaque,
 }
 
 /// Decodes `literal` of the scanned `text`.

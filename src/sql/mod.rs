@@ -44,7 +44,7 @@ pub(crate) use control::{
 };
 pub(crate) use keyword::Word;
 pub(crate) use lex::{Lexer, Token, TokenKind, symbol, tokens};
-pub(crate) use literal::{Value, decode, decode_raw, literal_text};
+pub(crate) use literal::{Parameter, Value, decode, decode_raw, literal_text};
 pub(crate) use outline::{KillTarget, Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use redact::redact;

@@ -194,6 +194,7 @@ impl Scanner<'_, '_> {
         match token.kind {
             TokenKind::Literal(class) => {
                 self.out.literals.push(Literal { span: token.start..token.end, class });
+                self.note_placeholder(&token, class);
                 self.push_literal(&token, class);
                 self.kind.token(&token, Word::Other, self.depth);
                 self.features.other();
@@ -301,6 +302,13 @@ impl Scanner<'_, '_> {
             | Word::Into
             | Word::For => self.by = None,
             _ => {}
+        }
+    }
+
+    #[inline]
+    fn note_placeholder(&mut self, token: &Token, class: LiteralClass) {
+        if class == LiteralClass::Placeholder {
+            self.out.placeholders.push(token.start);
         }
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct Statement {
     pub(crate) fingerprint: u128,
     /// In the order of the text; the index is the parameter slot in plans. Without those inside VALUES rows.
     pub(crate) literals: Vec<Literal>,
+    /// Where each `?` stands, in the order of the text: the index is the number of the parameter. Those inside VALUES rows, too.
+    pub(crate) placeholders: Vec<u32>,
     /// The rows of `INSERT|REPLACE … VALUES`, empty for other forms.
     pub(crate) rows: Vec<Row>,
     /// Spans of the values of all rows, row by row: `values[row.values]`.
@@ -220,10 +222,16 @@ impl Statement {
         self.literals.binary_search_by_key(&offset, |literal| literal.span.start).ok()
     }
 
+    /// The number of the parameter whose `?` stands at byte `offset`.
+    pub(crate) fn parameter_at(&self, offset: u32) -> Option<usize> {
+        self.placeholders.binary_search(&offset).ok()
+    }
+
     fn clear(&mut self) {
         self.kind = Kind::Empty;
         self.fingerprint = 0;
         self.literals.clear();
+        self.placeholders.clear();
         self.rows.clear();
         self.values.clear();
         self.hint = None;

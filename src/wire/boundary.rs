@@ -22,6 +22,8 @@ const EOF_LENGTH_MAX: usize = 8;
 const EOF_BYTES: usize = 5;
 
 const STATUS_MORE_RESULTS: u16 = 0x0008;
+/// The rows wait for COM_STMT_FETCH: nothing follows the columns.
+const STATUS_CURSOR_EXISTS: u16 = 0x0040;
 
 /// Why a response cannot be followed. The connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +118,11 @@ impl Boundary {
     /// The response to COM_FIELD_LIST: column definitions without a count.
     pub fn field_list(deprecate_eof: bool) -> Boundary {
         Boundary::new(deprecate_eof, State::Fields)
+    }
+
+    /// The response to COM_STMT_FETCH: rows and their end.
+    pub fn fetch(deprecate_eof: bool) -> Boundary {
+        Boundary::new(deprecate_eof, State::Rows)
     }
 
     fn new(deprecate_eof: bool, state: State) -> Boundary {
@@ -253,7 +260,7 @@ impl Boundary {
                 if first != 0xFE || length > EOF_LENGTH_MAX {
                     return Err(Malformed("response: no EOF after the columns").into());
                 }
-                self.state = State::Rows;
+                self.columns_end(head)?;
                 Ok(PacketKind::ColumnsEnd)
             }
             State::Rows | State::Fields if first == 0xFE && length < PAYLOAD_MAX => self.end(head, length),
@@ -289,6 +296,20 @@ impl Boundary {
                 Ok(PacketKind::Columns)
             }
         }
+    }
+
+    fn columns_end(&mut self, head: &[u8]) -> Result<(), BoundaryError> {
+        let mut reader = Reader::new(head, "response: EOF");
+        reader.u8()?;
+        let (warnings, status) = (reader.u16()?, reader.u16()?);
+        if status & STATUS_CURSOR_EXISTS == 0 {
+            self.state = State::Rows;
+            return Ok(());
+        }
+        self.outcome.warnings = warnings;
+        self.outcome.status = status;
+        self.finish();
+        Ok(())
     }
 
     fn end(&mut self, head: &[u8], length: usize) -> Result<PacketKind, BoundaryError> {

@@ -5,8 +5,8 @@
 //! * `codec` — the integers and strings that messages are made of.
 //! * `capability`, `collation` — what is negotiated. * `compression` — packets around the stream of packets.
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
-//! * `command` — what clients send afterwards.
-//! * `response`, `resultset` — what is answered.
+//! * `command` — what clients send afterwards. * `prepared` — those of them about prepared statements.
+//! * `response`, `resultset` — what is answered. * `rows` — binary rows as text rows and back.
 //! * `boundary` — where a server's response ends, by reading packet headers only. `chain` — it as a part of a longer answer.
 
 mod auth;
@@ -20,8 +20,10 @@ mod compression;
 mod greeting;
 mod login;
 mod packet;
+mod prepared;
 mod response;
 mod resultset;
+mod rows;
 
 pub use auth::{
     Channel, Check, Checked, ClientAuth, ClientStep, FastDigest, Plugin, Secret, ServerAuth, ServerAuthStart,
@@ -39,7 +41,12 @@ pub use compression::{Algorithm, COMPRESSED_HEADER_BYTES, Compression, PIECE_BYT
 pub use greeting::{Greeting, SCRAMBLE_BYTES, is_mariadb, scramble_from};
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
+pub use prepared::{
+    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongData, ParameterType,
+    PrepareOk, Shape, close_packet, decode_arguments, execute_packets, prepare_packet,
+};
 pub use response::{
     ErrPacket, OkPacket, encode_early_err, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
 };
-pub use resultset::{ColumnDefinition, ColumnKind, TextResult};
+pub use resultset::{ColumnDefinition, ColumnKind, RowFormat, TextResult};
+pub use rows::{binary_of_text, text_of_binary};

@@ -44,6 +44,9 @@ const COLLATION_BINARY: u16 = 63;
 const NOT_FIXED_DECIMALS: u8 = 31;
 
 impl ColumnDefinition {
+    /// Of `flags`.
+    pub const UNSIGNED: u16 = FLAG_UNSIGNED;
+
     /// A column of an answer of the proxy; `collation` is the session's.
     pub fn local(name: &str, kind: ColumnKind, collation: u16) -> ColumnDefinition {
         let (collation, length, kind, flags, decimals) = match kind {
@@ -111,7 +114,15 @@ impl ColumnDefinition {
     }
 }
 
-/// A whole text result in memory.
+/// How rows are written: as COM_QUERY or as COM_STMT_EXECUTE gets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowFormat {
+    #[default]
+    Text,
+    Binary,
+}
+
+/// A whole result in memory, its values as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextResult {
     pub columns: Vec<ColumnDefinition>,
@@ -124,8 +135,8 @@ impl TextResult {
     pub fn encode(
         &self,
         capabilities: CapabilityFlags,
+        format: RowFormat,
         status: StatusFlags,
-        warnings: u16,
         sequence: &mut u8,
         out: &mut impl BufMut,
     ) {
@@ -137,24 +148,49 @@ impl TextResult {
             encode_packet(&column.encode(), sequence, out);
         }
         if !deprecate_eof {
-            encode_packet(&encode_eof(status, warnings), sequence, out);
+            encode_packet(&encode_eof(status, 0), sequence, out);
         }
         for row in &self.rows {
             debug_assert_eq!(row.len(), self.columns.len());
             payload.clear();
-            for value in row {
-                match value {
-                    Some(bytes) => put_lenenc_bytes(&mut payload, bytes),
-                    None => payload.put_u8(0xFB),
-                }
+            match format {
+                RowFormat::Text => put_text_row(row, &mut payload),
+                RowFormat::Binary => put_binary_row(row, &self.columns, &mut payload),
             }
             encode_packet(&payload, sequence, out);
         }
         if deprecate_eof {
-            let end = OkPacket { status, warnings, ..OkPacket::default() };
+            let end = OkPacket { status, ..OkPacket::default() };
             encode_packet(&encode_ok_as_eof(&end), sequence, out);
         } else {
-            encode_packet(&encode_eof(status, warnings), sequence, out);
+            encode_packet(&encode_eof(status, 0), sequence, out);
+        }
+    }
+}
+
+fn put_text_row(row: &[Option<Vec<u8>>], out: &mut Vec<u8>) {
+    for value in row {
+        match value {
+            Some(bytes) => put_lenenc_bytes(out, bytes),
+            None => out.put_u8(0xFB),
+        }
+    }
+}
+
+/// Protocol page "Binary Protocol Resultset Row": the bits of NULLs begin at 2.
+fn put_binary_row(row: &[Option<Vec<u8>>], columns: &[ColumnDefinition], out: &mut Vec<u8>) {
+    out.put_u8(0);
+    let nulls = out.len();
+    out.put_bytes(0, (row.len() + 2).div_ceil(8));
+    for (index, (value, column)) in row.iter().zip(columns).enumerate() {
+        match value {
+            None => out[nulls + (index + 2) / 8] |= 1 << ((index + 2) % 8),
+            Some(digits) if column.kind == TYPE_LONGLONG => {
+                let text = std::str::from_utf8(digits).unwrap_or_default();
+                let signed = || text.parse::<i64>().map(i64::cast_unsigned);
+                out.put_u64_le(text.parse().or_else(|_| signed()).unwrap_or_default());
+            }
+            Some(bytes) => put_lenenc_bytes(out, bytes),
         }
     }
 }
@@ -177,7 +213,8 @@ mod tests {
     fn first_bytes(capabilities: CapabilityFlags) -> Vec<(u8, u8)> {
         let mut packets = bytes::BytesMut::new();
         let mut sequence = 1;
-        result().encode(capabilities, StatusFlags::SERVER_STATUS_AUTOCOMMIT, 0, &mut sequence, &mut packets);
+        let status = StatusFlags::SERVER_STATUS_AUTOCOMMIT;
+        result().encode(capabilities, RowFormat::Text, status, &mut sequence, &mut packets);
         let mut seen = Vec::new();
         while packets.len() >= 4 {
             let packet = packets.split_to(4 + usize::from(packets[0]));
@@ -194,6 +231,25 @@ mod tests {
         assert_eq!(old, [2, 3, 3, 0xFE, 2, 0xFB, 0xFE]);
         let new = first_bytes(CapabilityFlags::CLIENT_DEPRECATE_EOF);
         assert_eq!(new, [(1, 2), (2, 3), (3, 3), (4, 2), (5, 0xFB), (6, 0xFE)]);
+    }
+
+    #[test]
+    fn binary_rows_have_their_nulls_in_front() {
+        let mut rows = Vec::new();
+        for row in &result().rows {
+            let mut out = Vec::new();
+            put_binary_row(row, &result().columns, &mut out);
+            rows.push(out);
+        }
+        assert_eq!(rows[0], [0, 0, 2, b's', b'1', 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(rows[1][..2], [0, 0b100]);
+        let mut signed = Vec::new();
+        put_binary_row(
+            &[Some(b"-1".to_vec())],
+            &[ColumnDefinition::local("n", ColumnKind::Signed, 45)],
+            &mut signed,
+        );
+        assert_eq!(signed[2..], [0xFF; 8]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod merging;
 mod operate;
 mod poison;
 mod pools;
+mod prepared;
 mod procedures;
 mod refusals;
 mod routing;

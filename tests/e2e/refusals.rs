@@ -1,10 +1,7 @@
 //! What must be refused is refused with its number, MySQL's code and SQLSTATE and the construct by name, and the
 //! session goes on.
 
-use crate::support::{Client, Cluster, Database, Proxy, Raw, Table, flavors};
-
-/// COM_STMT_PREPARE.
-const PREPARE: u8 = 0x16;
+use crate::support::{Client, Cluster, Database, Proxy, Table, flavors};
 
 async fn shop(cluster: &Cluster) -> Database {
     cluster
@@ -189,27 +186,6 @@ async fn a_transaction_writes_on_one_shard() {
         client.ok("INSERT INTO orders (customer, id) VALUES (1, 2)").await;
         client.ok("COMMIT").await;
         assert_eq!(client.ok("SELECT id FROM orders").await.sorted(), ["1", "2"]);
-    }
-}
-
-#[tokio::test]
-async fn prepared_statements_are_refused_and_the_session_goes_on() {
-    for program in flavors() {
-        let cluster = Cluster::shared(&program).await;
-        let database = shop(cluster).await;
-        let proxy = Proxy::over(cluster, &database).await;
-        let mut raw = Raw::login(proxy.mysql, "app", "app-secret", Some(&database.name), 0).await;
-        raw.command(PREPARE, b"SELECT ?").await;
-        let (sequence, answer) = raw.packet().await.unwrap();
-        assert_eq!((sequence, answer[0]), (1, 0xff));
-        assert_eq!(u16::from_le_bytes([answer[1], answer[2]]), 1295);
-        assert_eq!(&answer[3..9], b"#HY000");
-        assert!(String::from_utf8_lossy(&answer).contains("SW1105"));
-        // COM_STMT_CLOSE has no answer: what follows must be that of the ping.
-        raw.command(0x19, &[1, 0, 0, 0]).await;
-        raw.command(14, b"").await;
-        assert_eq!(raw.packet().await.unwrap().1[0], 0);
-        assert_eq!(raw.query("SELECT 1").await, [1]);
     }
 }
 

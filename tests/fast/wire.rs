@@ -11,8 +11,8 @@ use rustls::pki_types::{PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use shardway::internal::login::{Door, Entered, Guest, House, Proof, Refused};
 use shardway::internal::wire::{
     AuthSwitch, Boundary, CapabilityFlags, Channel, ClientAuth, ClientStep, ColumnDefinition, ColumnKind,
-    ErrPacket, Framer, Greeting, LoginRequest, StatusFlags, TextResult, encode_packet, native_hash,
-    sha2_crypt, sha2_crypt_text, ssl_request,
+    ErrPacket, Framer, Greeting, LoginRequest, RowFormat, StatusFlags, TextResult, encode_packet,
+    native_hash, sha2_crypt, sha2_crypt_text, ssl_request,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 
@@ -360,7 +360,8 @@ fn local_results_end_as_negotiated() {
         let mut flags = CapabilityFlags::empty();
         flags.set(CapabilityFlags::CLIENT_DEPRECATE_EOF, deprecate_eof);
         let (mut out, mut sequence) = (Vec::new(), 1);
-        result.encode(flags, StatusFlags::SERVER_STATUS_AUTOCOMMIT, 0, &mut sequence, &mut out);
+        let status = StatusFlags::SERVER_STATUS_AUTOCOMMIT;
+        result.encode(flags, RowFormat::Text, status, &mut sequence, &mut out);
         let mut boundary = Boundary::query(deprecate_eof);
         let progress = boundary.advance(&out).unwrap();
         assert!(progress.ended && progress.used == out.len());

@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unused_imports, reason = "support for tests that come and go")]
 
+pub(crate) mod binary;
 mod client;
 mod cluster;
 mod driver;

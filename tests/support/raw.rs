@@ -116,8 +116,13 @@ impl Raw {
 
     /// Sends one packet with its header.
     pub(crate) async fn send(&mut self, sequence: u8, payload: &[u8]) {
+        assert!(payload.len() < 0xff_ffff, "longer than one packet");
+        self.send_any(sequence, payload).await;
+    }
+
+    /// As `send`, also for the pieces of a longer payload.
+    pub(crate) async fn send_any(&mut self, sequence: u8, payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
-        assert_eq!(length[3], 0, "longer than one packet");
         let mut packet = vec![length[0], length[1], length[2], sequence];
         packet.extend_from_slice(payload);
         self.bytes(&packet).await;

@@ -146,6 +146,8 @@ fn settings() -> PoolSettings {
         lifetime_max: Duration::from_secs(3600),
         idle_timeout: Duration::from_secs(3600),
         health_interval: Duration::from_secs(3600),
+        prepared_max: 200,
+        prepared_total_max: 10_000,
     }
 }
 

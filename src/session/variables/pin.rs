@@ -17,11 +17,13 @@ pub(crate) struct Pin {
     pub(crate) until: Until,
 }
 
-/// When a pin ends. In every case the connection is given back tainted.
+/// When a pin ends. In every case but that of cursors the connection is given back tainted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Until {
     /// UNLOCK TABLES has run.
     TablesUnlocked,
+    /// The last cursor on the connection is closed.
+    CursorClosed,
     /// All of these are gone: temporary tables are dropped (`database.table`), prepared statements deallocated, user variables
     /// constants again (names in lower case), locks by name released (the names' literals).
     Gone(BTreeSet<String>),

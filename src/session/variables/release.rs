@@ -96,7 +96,7 @@ impl Release {
                 }
                 !names.is_empty()
             }
-            Until::SessionReset => true,
+            Until::CursorClosed | Until::SessionReset => true,
         }
     }
 }

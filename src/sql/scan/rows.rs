@@ -144,7 +144,9 @@ impl Scanner<'_, '_> {
             ) => Shape::Plain,
             _ => Shape::Expression,
         };
-        if !matches!(token.kind, TokenKind::Literal(_)) {
+        if let TokenKind::Literal(class) = token.kind {
+            self.note_placeholder(token, class);
+        } else {
             self.features.token(token, token.word(), self.previous, self.text, &mut self.out.features);
         }
         self.previous = token.word();

@@ -26,13 +26,18 @@ impl Response {
         self
     }
 
-    fn columns(mut self, count: u8) -> Response {
+    fn columns(self, count: u8) -> Response {
+        let response = self.columns_alone(count);
+        if response.deprecate_eof { response } else { response.packet(&encode_eof(StatusFlags::empty(), 0)) }
+    }
+
+    fn columns_alone(mut self, count: u8) -> Response {
         self = self.packet(&[count]);
         for _ in 0..count {
             self = self
                 .packet(b"\x03def\x00\x00\x00\x01c\x00\x0c\x2d\x00\x00\x00\x00\x00\xfd\x00\x00\x1f\x00\x00");
         }
-        if self.deprecate_eof { self } else { self.packet(&encode_eof(StatusFlags::empty(), 0)) }
+        self
     }
 
     fn row(self, value: &[u8]) -> Response {
@@ -186,6 +191,22 @@ fn what_is_no_response_is_malformed() {
     assert!(Boundary::query(false).advance(&no_eof.bytes).is_err());
     let empty_row = Response::new(true).columns(1).packet(b"");
     assert!(Boundary::query(true).advance(&empty_row.bytes).is_err());
+}
+
+#[test]
+fn an_open_cursor_ends_the_response_behind_the_columns() {
+    for deprecate_eof in [false, true] {
+        let opened = Response::new(deprecate_eof).columns_alone(2).end(0x0040);
+        let mut boundary = Boundary::query(deprecate_eof);
+        let progress = boundary.advance(&opened.bytes);
+        assert_eq!(progress, Ok(Progress { used: opened.bytes.len(), ended: true }));
+        assert_eq!((boundary.outcome().columns, boundary.outcome().status & 0x0040), (2, 0x0040));
+        let fetched = Response::new(deprecate_eof).row(b"\0\0a").row(b"\0\0b").end(0x0080);
+        let mut boundary = Boundary::fetch(deprecate_eof);
+        let progress = boundary.advance(&fetched.bytes);
+        assert_eq!(progress, Ok(Progress { used: fetched.bytes.len(), ended: true }));
+        assert_eq!((boundary.outcome().rows, boundary.outcome().status), (2, 0x0080));
+    }
 }
 
 fn any_response() -> impl Strategy<Value = Response> {
