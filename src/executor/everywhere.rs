@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::exchange::{Answer, answer, ask};
@@ -28,6 +29,8 @@ pub(crate) struct Participant<'a> {
     /// Whole packets: a text, or the execution of a statement that is prepared on the connection.
     pub(crate) command: &'a [u8],
     pub(crate) progress: Progress,
+    /// What SHOW WARNINGS showed, where it would not any more.
+    pub(crate) warnings: Vec<Vec<Option<Bytes>>>,
 }
 
 /// How far the answer of one shard was read.
@@ -50,7 +53,7 @@ impl<'a> Participant<'a> {
         connection: &'a mut Connection,
         command: &'a [u8],
     ) -> Participant<'a> {
-        Participant { shard, connection, command, progress: Progress::Begun }
+        Participant { shard, connection, command, progress: Progress::Begun, warnings: Vec::new() }
     }
 }
 
@@ -117,6 +120,12 @@ async fn write(
         match answer(connection).await? {
             Answer::Ok(ok) => {
                 connection.noticed |= ok.state_changed;
+                // COMMIT would wipe them out.
+                if ok.warnings > 0
+                    && let Answer::Rows(rows) = ask(connection, b"SHOW WARNINGS").await?
+                {
+                    participant.warnings = rows;
+                }
                 answers.push(ok);
             }
             Answer::Error(packet) => {

@@ -67,9 +67,9 @@ impl Reader<'_> {
             Word::CreateSequence | Word::AlterSequence | Word::DropSequence => self.program(Verb::Definition),
             Word::Call => self.beside(self.program(Verb::Write), self.behind_name()),
             Word::AnalyzeTable | Word::CheckTable | Word::OptimizeTable | Word::RepairTable => {
-                self.on_one_shard(Verb::Write, "table maintenance")
+                self.maintain()
             }
-            Word::ChecksumTable => self.on_one_shard(Verb::LockingRead, "CHECKSUM TABLE"),
+            Word::ChecksumTable => self.checksum(),
             Word::LockTables { .. } => self.on_one_shard(Verb::Write, "LOCK TABLES"),
             Word::Flush { .. } if !self.outline.objects.is_empty() => {
                 self.on_one_shard(Verb::Write, "FLUSH TABLES")
@@ -97,7 +97,7 @@ impl Reader<'_> {
         let word = match self.request.statement.kind {
             Kind::Do => return self.evaluate(),
             Kind::Grant => "a statement about accounts",
-            Kind::Prepare => "PREPARE as a statement",
+            Kind::Prepare => return self.prepare(),
             Kind::Xa => "XA",
             Kind::Administration => "an administrative statement",
             Kind::Explain => "EXPLAIN of a connection",
@@ -152,6 +152,41 @@ impl Reader<'_> {
                 _ => self.unsupported("DO over sharded tables"),
             },
             None => self.unsupported("DO"),
+        }
+    }
+
+    /// PREPARE where all that the text names is, if the text stands here; EXECUTE and DEALLOCATE where it was prepared.
+    fn prepare(&self) -> Plan {
+        let tokens: Vec<sql::Token> = sql::tokens(self.request.text, self.request.context).collect();
+        let text = |token: &sql::Token| token.text(self.request.text);
+        let proof = "It is about a statement of this session's connection.";
+        let inner = match tokens.as_slice() {
+            [verb, _, from, source]
+                if text(verb).eq_ignore_ascii_case(b"PREPARE")
+                    && text(from).eq_ignore_ascii_case(b"FROM") =>
+            {
+                sql::literal_text(text(source), source.kind, self.request.context)
+            }
+            [verb, next, ..] if text(verb).eq_ignore_ascii_case(b"EXECUTE") => {
+                return match text(next).eq_ignore_ascii_case(b"IMMEDIATE") {
+                    true => self.unsupported("EXECUTE IMMEDIATE"),
+                    false => self.any(Verb::Write, proof),
+                };
+            }
+            [_, prepare, _] if text(prepare).eq_ignore_ascii_case(b"PREPARE") => {
+                return self.any(Verb::Write, proof);
+            }
+            _ => None,
+        };
+        match inner.and_then(|inner| self.inner_plan(&inner)) {
+            Some(plan) if matches!(plan.routing, Routing::Anywhere | Routing::One(_)) => {
+                Plan { verb: Verb::Write, cacheable: false, ..plan }
+            }
+            // It depends on the literal, as the other does.
+            _ => Plan {
+                cacheable: false,
+                ..self.unsupported("PREPARE of what needs a key or several shards, or is not a literal")
+            },
         }
     }
 
@@ -505,6 +540,31 @@ impl Reader<'_> {
         }
     }
 
+    /// ANALYZE, CHECK, OPTIMIZE, REPAIR: where the tables are.
+    fn maintain(&self) -> Plan {
+        let places = self.places().unwrap_or_default();
+        let spread = |(_, place): &(String, Where)| matches!(place, Where::Sharded(_) | Where::Reference);
+        if places.is_empty() || !places.iter().all(spread) {
+            return self
+                .on_one_shard(Verb::Write, "table maintenance beside tables that are whole on one shard");
+        }
+        let tables = places.into_iter().map(|(name, _)| name).collect();
+        let proof = "Every shard has a part or a copy of the tables; what all of them say is said once.";
+        Plan::new(Verb::LockingRead, Routing::Everywhere, "maintenance", proof)
+            .combined(Combine::Distinct)
+            .over(tables)
+    }
+
+    /// Copies are alike; the parts of a sharded table have checksums of their own.
+    fn checksum(&self) -> Plan {
+        let places = self.places().unwrap_or_default();
+        if places.is_empty() || !places.iter().all(|(_, place)| *place == Where::Reference) {
+            return self.on_one_shard(Verb::LockingRead, "CHECKSUM TABLE");
+        }
+        let tables = places.into_iter().map(|(name, _)| name).collect();
+        self.any(Verb::Read, "Reference tables have a full copy on every shard.").over(tables)
+    }
+
     fn show(&self, show: &Show) -> Plan {
         match show.what {
             ShowWhat::Columns | ShowWhat::Index | ShowWhat::CreateTable => {
@@ -515,7 +575,7 @@ impl Reader<'_> {
             | ShowWhat::OpenTables
             | ShowWhat::Triggers
             | ShowWhat::Events => match show.database.as_deref().or(self.request.database) {
-                Some(database) => self.about_database(database),
+                Some(database) => self.about_database(database, column_of_table(show.what)),
                 None => Plan::refused(Verb::Read, ClientError::new("SW1212", "No database selected")),
             },
             ShowWhat::CreateProgram | ShowWhat::Routines => {
@@ -542,7 +602,8 @@ impl Reader<'_> {
         }
     }
 
-    fn about_database(&self, database: &str) -> Plan {
+    /// `table` is the column that names a table, where there is one.
+    fn about_database(&self, database: &str, table: Option<usize>) -> Plan {
         let is_system =
             crate::topology::SYSTEM_SCHEMAS.iter().any(|name| name.eq_ignore_ascii_case(database));
         if is_system {
@@ -559,6 +620,12 @@ impl Reader<'_> {
                     Plan::new(Verb::Read, Routing::One(shard), "catalog", proof)
                 }
                 Home::Anywhere => self.any(Verb::Read, "Sharded and reference tables are on every shard."),
+                Home::Spread if table.is_some() => {
+                    let proof = "No shard has all tables, so all are asked: one row of each table, of the shard where the map has it.";
+                    let names =
+                        Combine::Names { database: found.name.clone(), table: table.unwrap_or_default() };
+                    Plan::new(Verb::Read, Routing::Everywhere, "names", proof).combined(names)
+                }
                 Home::Spread => {
                     let construct =
                         "SHOW of all tables, some of which are whole on one shard and some on another";
@@ -602,7 +669,7 @@ impl Reader<'_> {
             self.request.statement.literals.iter().filter(|literal| literal.span.start < inner).count();
         plan.verb = if writes { Verb::Write } else { Verb::LockingRead };
         plan.insert_id = InsertId::Unknown;
-        plan.combine = Combine::Refuse { construct: "EXPLAIN" };
+        plan.combine = if writes { Combine::Refuse { construct: "EXPLAIN" } } else { Combine::OneOf };
         plan.shard_columns.clear();
         match &mut plan.routing {
             Routing::Keys { parts, .. } => {
@@ -639,6 +706,15 @@ impl Reader<'_> {
             }
         }
         false
+    }
+}
+
+/// The column of a SHOW that names a table.
+fn column_of_table(what: ShowWhat) -> Option<usize> {
+    match what {
+        ShowWhat::Tables | ShowWhat::TableStatus => Some(0),
+        ShowWhat::Triggers => Some(2),
+        _ => None,
     }
 }
 

@@ -261,6 +261,13 @@ pub(crate) enum Combine {
     Merge(Box<Merge>),
     /// Every shard did the same to its copy: one shard's answer is the answer.
     Identical,
+    /// Rows about tables: one of each name (the first column), in order; of a table that is whole on one shard that shard's. Column
+    /// `table` names the table.
+    Names { database: String, table: usize },
+    /// Equal rows of several shards once: what maintenance of a table says.
+    Distinct,
+    /// Any one of the shards may answer: they tell the same, or of themselves (EXPLAIN).
+    OneOf,
     /// Refuse more than one shard, naming the construct (`ORDER BY`).
     Refuse { construct: &'static str },
 }

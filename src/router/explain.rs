@@ -175,6 +175,9 @@ fn combined(plan: &Plan) -> String {
         (Combine::Concatenate, Verb::Write | Verb::Definition) => "affected rows are added up".to_owned(),
         (Combine::Merge(merge), _) => merged(merge),
         (Combine::Identical, _) => "every shard does the same; one answer is the answer".to_owned(),
+        (Combine::Distinct, _) => "equal rows are told once".to_owned(),
+        (Combine::OneOf, _) => "one of the shards answers".to_owned(),
+        (Combine::Names { .. }, _) => "one row of each table, in order of the names".to_owned(),
         (Combine::Refuse { construct }, _) => format!("one shard only: {construct}"),
     }
 }

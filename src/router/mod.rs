@@ -81,7 +81,6 @@ fn check(plan: &Plan, statement: &sql::Statement, part: &Part) -> Result<(), Rou
     }
     // State of one connection: the other shards' connections do not have it.
     let features = [
-        (Feature::UserVariable, "a user variable"),
         (Feature::UserVariableWrite, "an assignment to a user variable"),
         (Feature::LastInsertId, "LAST_INSERT_ID()"),
         (Feature::RowCount, "ROW_COUNT()"),

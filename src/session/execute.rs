@@ -18,7 +18,7 @@ use crate::error::{Classify, ClientError, Retry};
 use crate::executor::{
     Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, pass_load, passthrough,
 };
-use crate::planner::{InsertId, Plan, Routing, Verb};
+use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
@@ -47,7 +47,9 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<(), End> {
         let statement = asked.statement;
-        let commits = plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
+        let maintains = plan.combine == Combine::Distinct;
+        let commits =
+            maintains || plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
         if commits && let Err(failure) = self.commit_quietly().await {
             return self.fail(failure).await;
         }
@@ -62,6 +64,9 @@ impl<S: Stream> Session<S> {
                 // A file is split for one shard, too: a key that no shard owns must be found.
                 [target] if !matches!(plan.routing, Routing::Lines(_)) => {
                     self.on_one(target.shard, way, asked.of(target), topology).await
+                }
+                [target, ..] if plan.combine == Combine::OneOf => {
+                    self.on_one(target.shard, way, asked, topology).await
                 }
                 targets => self.on_many(plan, targets, route.role, asked, topology).await,
             },
@@ -83,7 +88,9 @@ impl<S: Stream> Session<S> {
         asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
-        let joining = if plan.tables.is_empty() { Joining::Nothing } else { Joining::Transaction };
+        // What EXECUTE reads is not in its text.
+        let alone = plan.tables.is_empty() && asked.statement.kind != Kind::Prepare;
+        let joining = if alone { Joining::Nothing } else { Joining::Transaction };
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
         let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());

@@ -10,7 +10,7 @@ use super::metrics::StatementResult;
 use super::registry::PinStatus;
 use super::run::Session;
 use super::variables::{Release, may_hide_changes, noticed, pin_reason, taints};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask, ask_for};
 use crate::planner::InsertId;
@@ -235,9 +235,15 @@ pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
 
 /// LAST_INSERT_ID() of a connection.
 pub(super) async fn asked_insert_id(held: &mut Held) -> Result<Option<u64>, BackendError> {
-    let Answer::Rows(rows) = ask(held.lease.connection(), b"SELECT LAST_INSERT_ID()").await? else {
-        return Ok(None);
-    };
+    asked_number(held.lease.connection(), b"SELECT LAST_INSERT_ID()").await
+}
+
+/// What a server answers to a question with one number for an answer.
+pub(super) async fn asked_number(
+    connection: &mut Connection,
+    question: &[u8],
+) -> Result<Option<u64>, BackendError> {
+    let Answer::Rows(rows) = ask(connection, question).await? else { return Ok(None) };
     let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
     Ok(value.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()))
 }

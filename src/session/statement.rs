@@ -107,7 +107,11 @@ impl<S: Stream> Session<S> {
                 if self.answer_locally(text, statement).await? {
                     return Ok(());
                 }
-                self.routed(Asked::text(text, statement)).await
+                match self.with_own_values(text, statement).await {
+                    Ok(None) => self.routed(Asked::text(text, statement)).await,
+                    Ok(Some((text, statement))) => self.routed(Asked::text(&text, &statement)).await,
+                    Err(failure) => self.fail(failure).await,
+                }
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::sql::{
-    self, Context, Feature, Kind, LiteralClass, Statement, Token, TokenKind, Value, Verb, Word,
-};
+use crate::sql::{self, Context, Feature, Kind, LiteralClass, Statement, Token, TokenKind, Verb, Word};
 
 /// Things that one pin waits for; a session with more of them keeps its connection to the end.
 const NAMES_MAX: usize = 256;
@@ -191,8 +189,7 @@ pub(super) fn statement_name(text: &[u8], token: &Token) -> Option<String> {
 
 /// Whether the text of a statement in a literal is one that changes no state of its connection.
 fn leaves_nothing(source: &[u8], kind: TokenKind, context: &Context) -> bool {
-    let TokenKind::Literal(class @ LiteralClass::String) = kind else { return false };
-    let Value::Text { bytes, .. } = sql::decode_raw(source, class, context) else { return false };
+    let Some(bytes) = sql::literal_text(source, kind, context) else { return false };
     let mut inner = Statement::default();
     let plain = matches!(
         (inner.scan(&bytes, context), inner.kind),
