@@ -13,8 +13,11 @@ mod failure;
 mod gather;
 mod handle;
 mod interrupt;
+mod load;
+mod load_many;
 mod merge;
 pub(crate) mod metrics;
+mod moment;
 mod passthrough;
 mod results;
 
@@ -30,5 +33,7 @@ pub(crate) use handle::{
     last_row_sent, reply_prepared,
 };
 pub(crate) use interrupt::Interrupt;
+pub(crate) use load::pass_load;
+pub(crate) use load_many::{Share, load_everywhere};
 pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;

@@ -190,7 +190,7 @@ pub(super) async fn next_row<S: Stream>(
 }
 
 fn next(participant: &mut Participant<'_>, packet: Bytes) -> Result<Next, Failure> {
-    let connection = &*participant.connection;
+    let connection = &mut *participant.connection;
     match packet.first() {
         Some(0xFF) => Err(refusal(participant, &packet)),
         Some(0xFE) if packet.len() < 0xFF_FFFF => {
