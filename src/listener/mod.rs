@@ -1,7 +1,7 @@
 //! Turns sockets into connections under limits. Knows nothing of what is served.
 //!
 //! * `accept` — the loop, under a limit that may change. * `arrival`, `proxy_header` — who is at the other end of a
-//! connection that a load balancer opened. * `tls` — the certificate that clients see.
+//!   connection that a load balancer opened. * `tls` — the certificate that clients see.
 
 mod accept;
 mod arrival;

@@ -198,7 +198,7 @@ fn read_line(file: &FileLines, bytes: &[u8], complete: bool, key: &mut Vec<u8>) 
         }
         if is_key {
             let word = !field.enclosed && format.enclosed.is_some() && *key == b"NULL";
-            has_key = !word && !(field.null && key.len() == 1);
+            has_key = !(word || field.null && key.len() == 1);
         }
         if field.last {
             return Ok(row(has_key, &input));

@@ -277,7 +277,8 @@ impl Boundary {
         };
         let status = |mut reader: Reader<'_>| -> Result<u16, Malformed> {
             reader.u8()?;
-            (reader.lenenc_int()?, reader.lenenc_int()?);
+            reader.lenenc_int()?;
+            reader.lenenc_int()?;
             reader.u16()
         };
         is_ok && status(Reader::new(head, "OK")).is_ok_and(|status| status & STATE_CHANGED != 0)

@@ -58,7 +58,8 @@ fn names(certificate: &[u8]) -> Option<(String, String)> {
         body.next()?;
     }
     // The serial number and the algorithm of the signature.
-    (body.next()?, body.next()?);
+    body.next()?;
+    body.next()?;
     let issuer = one_line(body.take(SEQUENCE)?)?;
     // How long it is valid.
     body.next()?;
