@@ -35,9 +35,10 @@ async fn forward<S: Stream>(
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
     let begun = begin_all(participants, client, interrupt).await?;
-    let Some(Begun { columns, .. }) = begun.first() else { return Ok(Outcome::default()) };
+    let Some(first) = begun.first() else { return Ok(Outcome::default()) };
+    let Begun { columns, .. } = first;
     for (participant, other) in participants.iter().zip(&begun) {
-        if !other.reads_as(columns) {
+        if !first.reads_as(other) {
             let what = "a result with other columns than the other shards'";
             return Err(Failure::Backend(unexpected(participant.connection, what)));
         }

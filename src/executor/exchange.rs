@@ -6,7 +6,7 @@ use super::client::{Client, Stream};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection, SessionState};
-use crate::wire::{ErrPacket, Malformed, OkPacket, Reader, query_packet};
+use crate::wire::{ColumnDefinition, ErrPacket, Malformed, OkPacket, Reader, query_packet};
 
 /// Rows that the proxy reads for itself; more is a bug or a hostile server.
 const ROWS_MAX: usize = 1024;
@@ -80,11 +80,44 @@ pub(super) async fn answer(connection: &mut Connection) -> Result<Answer, Backen
     }
 }
 
+/// A question of the proxy's own whose answer must have rows; `None` when the server refused it.
+pub(crate) async fn ask_typed(
+    connection: &mut Connection,
+    question: &[u8],
+) -> Result<Option<(Vec<ColumnDefinition>, Vec<Vec<Option<Bytes>>>)>, BackendError> {
+    connection.send(&query_packet(question)).await?;
+    let first = connection.packet().await?;
+    let &[count @ 1..0xFB] = first.as_ref() else {
+        return match first.first() {
+            Some(0xFF) => Ok(None),
+            _ => Err(unexpected(connection, "no result set where one was asked for")),
+        };
+    };
+    let mut columns = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        let packet = connection.packet().await?;
+        let column = ColumnDefinition::decode(&packet);
+        columns.push(column.map_err(|_| unexpected(connection, "a column that cannot be read"))?);
+    }
+    if !connection.deprecate_eof() {
+        connection.packet().await?;
+    }
+    match rows_of(connection, columns.len()).await? {
+        Answer::Rows(rows) => Ok(Some((columns, rows))),
+        Answer::Ok(_) | Answer::Error(_) => Ok(None),
+    }
+}
+
 async fn rows(connection: &mut Connection, columns: usize) -> Result<Answer, BackendError> {
     let column_ends = if connection.deprecate_eof() { columns } else { columns + 1 };
     for _ in 0..column_ends {
         connection.packet().await?;
     }
+    rows_of(connection, columns).await
+}
+
+/// Behind the column definitions.
+async fn rows_of(connection: &mut Connection, columns: usize) -> Result<Answer, BackendError> {
     let mut rows = Vec::new();
     loop {
         let packet = connection.packet().await?;

@@ -1,4 +1,4 @@
-//! Runs one plan: on one shard the bytes of the result pass through; on several the rows are concatenated, or a write is
+//! Runs one plan: on one shard the bytes of the result pass through; on several the rows are concatenated (names united), or a write is
 //! done on all of them. Memory is bounded: by one read buffer per connection on the way through, by the largest row else.
 //!
 //! The executor borrows leases and the client's link; it keeps nothing. After a failure the session drops the leases,
@@ -13,16 +13,20 @@ mod failure;
 mod gather;
 mod handle;
 mod interrupt;
+mod load;
+mod load_many;
 mod merge;
 pub(crate) mod metrics;
+mod moment;
 mod passthrough;
 mod results;
+mod union;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
-pub(crate) use exchange::{Answer, ask, ask_all, ask_for, prepare, watched};
+pub(crate) use exchange::{Answer, ask, ask_all, ask_for, ask_typed, prepare, watched};
 pub(crate) use failure::Failure;
 pub(crate) use gather::{Terms, merge};
 pub(crate) use handle::{
@@ -30,5 +34,8 @@ pub(crate) use handle::{
     last_row_sent, reply_prepared,
 };
 pub(crate) use interrupt::Interrupt;
+pub(crate) use load::pass_load;
+pub(crate) use load_many::{Share, load_everywhere};
 pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;
+pub(crate) use union::{Listing, union};

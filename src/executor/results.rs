@@ -31,14 +31,14 @@ pub(super) struct Begun {
 
 impl Begun {
     /// Rows of both can be read by the definitions of either: binary rows by their types.
-    pub(super) fn reads_as(&self, columns: &[Bytes]) -> bool {
+    pub(super) fn reads_as(&self, other: &Begun) -> bool {
         let shape = |column: &Bytes| {
             let column = ColumnDefinition::decode(column).ok()?;
             Some((column.kind, column.flags & ColumnDefinition::UNSIGNED))
         };
         // The first is the number of columns.
-        self.columns.len() == columns.len()
-            && self.columns.iter().zip(columns).skip(1).all(|(one, two)| shape(one) == shape(two))
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).skip(1).all(|(one, two)| shape(one) == shape(two))
     }
 }
 
@@ -197,7 +197,7 @@ fn next(participant: &mut Participant<'_>, packet: Bytes) -> Result<Next, Failur
             let end = end_of(&packet, connection.deprecate_eof()).map_err(|_| {
                 Failure::Backend(unexpected(connection, "an end of rows that cannot be read"))
             })?;
-            connection.noticed |= end.state_changed;
+            participant.connection.noticed |= end.state_changed;
             participant.progress = Progress::Answered(end.status);
             Ok(Next::End { status: end.status, warnings: end.warnings })
         }

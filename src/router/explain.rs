@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Part, RouteError, SessionView, route};
 use crate::planner::{
     self, Aggregate, Combine, Comparison, Condition, Fold, Function, KeyExpression, KeyFilter, KeyPart,
-    KeySource, Merge, Place, Plan, Routing, SortKey, Verb, Window,
+    KeySource, Merge, Numbered, Place, Plan, Routing, SortKey, Verb, Window,
 };
 use crate::sql::Statement;
 use crate::topology::{Placement, Resolution, Role, Topology};
@@ -119,7 +119,10 @@ fn plan_facts(plan: &Plan, topology: &Topology, facts: &mut Vec<(&'static str, S
             let scheme = &topology.scheme(*scheme).name;
             facts.push(("key", format!("{column} = {} (scheme {scheme})", expression(key))));
         }
-        Routing::Copies { generated: Some(place), .. } => {
+        Routing::Lines(file) => {
+            facts.push(("key", format!("field {} of each line is {}", file.place + 1, file.column)));
+        }
+        Routing::Copies { generated: Some(Numbered::Value(place)), .. } => {
             facts.push((
                 "key",
                 format!("value {} of each row must be given: it is AUTO_INCREMENT", place + 1),
@@ -172,6 +175,9 @@ fn combined(plan: &Plan) -> String {
         (Combine::Concatenate, Verb::Write | Verb::Definition) => "affected rows are added up".to_owned(),
         (Combine::Merge(merge), _) => merged(merge),
         (Combine::Identical, _) => "every shard does the same; one answer is the answer".to_owned(),
+        (Combine::Distinct, _) => "equal rows are told once".to_owned(),
+        (Combine::OneOf, _) => "one of the shards answers".to_owned(),
+        (Combine::Names { .. }, _) => "one row of each table, in order of the names".to_owned(),
         (Combine::Refuse { construct }, _) => format!("one shard only: {construct}"),
     }
 }

@@ -3,6 +3,7 @@
 
 mod explain;
 mod key;
+mod lines;
 mod merged;
 mod resolve;
 mod rewrite;
@@ -15,6 +16,7 @@ use crate::sql::{self, Feature};
 use crate::topology::{Role, ShardId, ShardSet, Topology};
 
 pub(crate) use explain::{facts, print};
+pub(crate) use lines::LineSplitter;
 use resolve::Resolver;
 pub(crate) use route::{Part, Route, RouteError, SessionView, Target, WeightCache};
 
@@ -79,7 +81,6 @@ fn check(plan: &Plan, statement: &sql::Statement, part: &Part) -> Result<(), Rou
     }
     // State of one connection: the other shards' connections do not have it.
     let features = [
-        (Feature::UserVariable, "a user variable"),
         (Feature::UserVariableWrite, "an assignment to a user variable"),
         (Feature::LastInsertId, "LAST_INSERT_ID()"),
         (Feature::RowCount, "ROW_COUNT()"),
@@ -90,7 +91,12 @@ fn check(plan: &Plan, statement: &sql::Statement, part: &Part) -> Result<(), Rou
         (Feature::IntoFile, "INTO OUTFILE"),
         (Feature::SideEffect, "a function with side effects"),
     ];
-    match features.iter().find(|(feature, _)| statement.features.has(*feature)) {
+    // Fields of a file that are put into variables are used by the same statement.
+    let own = |feature: Feature| {
+        matches!(plan.routing, Routing::Lines(_))
+            && matches!(feature, Feature::UserVariable | Feature::UserVariableWrite)
+    };
+    match features.iter().find(|(feature, _)| statement.features.has(*feature) && !own(*feature)) {
         Some((_, construct)) if plan.verb != Verb::Definition => refuse(construct),
         _ => Ok(()),
     }

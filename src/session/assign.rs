@@ -2,7 +2,7 @@
 //! or, where it cannot be, the session stays on the connection that carries it.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -13,10 +13,10 @@ use super::run::{End, Session};
 use super::settle::PIN_SHOWN_MAX;
 use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask, ask_for, prepare};
+use crate::executor::{Answer, Failure, Interrupt, Reply, Stream, ask_for, ask_typed, prepare};
 use crate::planner;
 use crate::router::Part;
-use crate::sql::{self, AssignedValue, Assignment, Feature, Flavor, Lexer, TokenKind};
+use crate::sql::{self, AssignedValue, Assignment, Feature, Flavor};
 use crate::topology::{Role, ShardId};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -44,6 +44,11 @@ impl<S: Stream> Session<S> {
             Some(hidden) => verdict.pinned(hidden),
             None => verdict,
         };
+        if statement.features.has(Feature::FoundRows)
+            && let Err(error) = self.learn_found_rows().await
+        {
+            return self.fail(Failure::Backend(error)).await;
+        }
         let run = match self.run_of(text, statement, &assignments).await {
             Ok(run) => run,
             Err(error) => return self.refuse(&error).await,
@@ -106,8 +111,20 @@ impl<S: Stream> Session<S> {
             // As for SELECT: all sessions ask the same shard for locks by name.
             place = topology.shards.first().map(|shard| (shard.id, Joining::Nothing));
         }
-        let text = self.with_own_values(text, statement);
-        Ok(Run { text, place, reads_insert_id: features.has(Feature::LastInsertId) })
+        let unread = |error: sql::ParseError| ClientError::new("SW1201", error.to_string());
+        let context = self.variables.context();
+        let mentions = sql::session_values(text, statement, context).map_err(unread)?;
+        let reads_insert_id = mentions.sets_insert_id;
+        // `SET @@identity = 1` assigns.
+        let assigned = |mention: &sql::SessionMention| {
+            assignments.iter().any(|assignment| assignment.span.start == mention.span.start)
+        };
+        // A variable takes the type of its value.
+        let typed = |mention| sql::SessionMention { typed: true, ..mention };
+        let list = mentions.list.into_iter().filter(|mention| !assigned(mention)).map(typed).collect();
+        let mentions = sql::SessionMentions { list, unnamed: Vec::new(), sets_insert_id: false };
+        let text = self.replaced(text, mentions, context.charset)?.map_or(Cow::Borrowed(text), Cow::Owned);
+        Ok(Run { text, place, reads_insert_id })
     }
 
     /// The shard that has the tables which the values read; `None` when any will do.
@@ -122,20 +139,12 @@ impl<S: Stream> Session<S> {
                 AssignedValue::Expression { span } => text.get(span.start as usize..span.end as usize),
                 _ => None,
             })
-            .filter(|value| ["select", "table", "values"].iter().any(|word| mentions(value, word)))
             .collect();
-        if values.is_empty() {
-            return Ok(None);
-        }
-        let query = [b"SELECT ".as_slice(), &values.join(b", ".as_slice())].concat();
-        let mut statement = sql::Statement::default();
-        let unread = |reason: String| ClientError::new("SW1201", format!("a value of SET: {reason}"));
-        statement.scan(&query, self.variables.context()).map_err(|error| unread(error.to_string()))?;
         let topology = self.shared.topology.load();
         let database = self.variables.state().database();
-        let context = self.variables.context();
-        let request = planner::Request { text: &query, statement: &statement, context, database };
-        let plan = planner::plan(&request, &topology);
+        let values = values.join(b", ".as_slice());
+        let planned = planner::expressions(&values, database, self.variables.context(), &topology)?;
+        let Some((plan, query, statement)) = planned else { return Ok(None) };
         self.may_name(&plan.tables)?;
         let route = self.route(&plan, Asked::text(&query, &statement), &topology).await?;
         match route.part {
@@ -146,39 +155,6 @@ impl<S: Stream> Session<S> {
                 Err(ClientError::new("SW1202", detail))
             }
         }
-    }
-
-    /// ROW_COUNT(), FOUND_ROWS() and CONNECTION_ID() are the session's, whichever connection computes the values.
-    fn with_own_values<'t>(&self, text: &'t [u8], statement: &sql::Statement) -> Cow<'t, [u8]> {
-        let features = statement.features;
-        let own = [Feature::RowCount, Feature::FoundRows, Feature::ConnectionId];
-        if !own.iter().any(|feature| features.has(*feature)) {
-            return Cow::Borrowed(text);
-        }
-        let mut lexer = Lexer::new(text, self.variables.context());
-        let mut tokens = Vec::new();
-        while let Ok(token) = lexer.next_token()
-            && token.kind != TokenKind::End
-        {
-            tokens.push(token);
-        }
-        let mut edits = Vec::new();
-        for call in tokens.windows(3) {
-            let [name, open, close] = call else { continue };
-            if !open.is_symbol(b'(') || !close.is_symbol(b')') {
-                continue;
-            }
-            let value = match name.text(text).to_ascii_uppercase().as_slice() {
-                b"ROW_COUNT" => self.diagnostics.row_count.to_string(),
-                b"FOUND_ROWS" => self.diagnostics.found_rows.to_string(),
-                b"CONNECTION_ID" => self.registration.id().to_string(),
-                _ => continue,
-            };
-            edits.push((name.start..close.end, format!("({value})").into_bytes()));
-        }
-        let edits: Vec<(Range<u32>, &[u8])> =
-            edits.iter().map(|(span, new)| (span.clone(), new.as_slice())).collect();
-        Cow::Owned(sql::splice(text, &edits))
     }
 
     async fn set(
@@ -244,22 +220,29 @@ impl<S: Stream> Session<S> {
         if let Some(Pin { until: Until::Gone(computed), .. }) = &pin {
             constants.retain(|name| !computed.contains(name));
         }
+        let mut stay = BTreeSet::new();
         if names.is_empty() {
             self.variables.commit(changes);
         } else {
-            let values =
-                match ask(held.lease.connection(), Variables::read_back_statement(names).as_bytes()).await {
-                    Ok(Answer::Rows(rows)) => rows.into_iter().next().unwrap_or_default(),
-                    Ok(Answer::Ok(_)) => Vec::new(),
-                    Ok(Answer::Error(packet)) => {
-                        let failure = Failure::Server { shard: held.shard.clone(), packet };
-                        return Err(self.lost(held, failure));
-                    }
-                    Err(error) => return Err(self.lost(held, Failure::Backend(error))),
-                };
-            let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
-            self.variables.commit_read_back(changes, names, &values);
+            let question = Variables::read_back_statement(names);
+            let (columns, rows) = match ask_typed(held.lease.connection(), question.as_bytes()).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => {
+                    let detail = "a server would not tell what a SET made of its values";
+                    return Err(self.lost(held, Failure::Refused(ClientError::new("SW1306", detail))));
+                }
+                Err(error) => return Err(self.lost(held, Failure::Backend(error))),
+            };
+            let values: Vec<Option<&[u8]>> =
+                rows.first().into_iter().flatten().map(Option::as_deref).collect();
+            stay = self.variables.commit_read_back(changes, names, &columns, &values);
+            constants.retain(|name| !stay.contains(name));
         }
+        let pin = match (pin, stay.is_empty()) {
+            (pin, true) => pin,
+            (None, false) => Some(Pin::until_gone("user_variable", Some(stay))),
+            (Some(pin), false) => Some(Pin::new(pin.reason, Until::SessionReset)),
+        };
         let switched_on = !autocommit && self.variables.autocommit();
         if switched_on && self.transaction.shard().is_none() {
             // Switching it on commits, also a transaction that no server knows of yet.

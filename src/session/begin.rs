@@ -34,7 +34,7 @@ impl<S: Stream> Session<S> {
                 self.begin(text, read_only, consistent_snapshot).await
             }
             TransactionControl::Commit { chain, release } => {
-                let ending = Ending { chain: chain == Some(true), release: release == Some(true) };
+                let ending = self.ending(chain, release);
                 if self.transaction.is_aborted() {
                     self.roll_back_everywhere().await;
                     return self.refuse(&aborted("nothing was committed")).await;
@@ -42,7 +42,7 @@ impl<S: Stream> Session<S> {
                 self.end(if ending.release { b"COMMIT" } else { text }, ending).await
             }
             TransactionControl::Rollback { chain, release } => {
-                let ending = Ending { chain: chain == Some(true), release: release == Some(true) };
+                let ending = self.ending(chain, release);
                 if self.transaction.is_aborted() {
                     self.roll_back_everywhere().await;
                 }
@@ -112,6 +112,14 @@ impl<S: Stream> Session<S> {
         }
     }
 
+    /// What a COMMIT or ROLLBACK does besides, by its words or else by `completion_type`.
+    fn ending(&self, chain: Option<bool>, release: Option<bool>) -> Ending {
+        let chains = |value: &[u8]| value == b"1" || value.eq_ignore_ascii_case(b"'CHAIN'");
+        let usual = self.variables.state().value("completion_type").is_some_and(chains);
+        let release = release == Some(true);
+        Ending { chain: chain.unwrap_or(usual && !release), release }
+    }
+
     /// BEGIN commits what is open (MySQL manual 15.3.3), then waits for the statement that chooses the shard.
     async fn begin(&mut self, text: &[u8], read_only: bool, consistent_snapshot: bool) -> Result<(), End> {
         if let Err(failure) = self.commit_quietly().await {
@@ -122,15 +130,13 @@ impl<S: Stream> Session<S> {
         if !consistent_snapshot {
             return self.reply_ok().await;
         }
-        // The snapshot is taken now, so the shard must be known now.
-        let Some(shard) = self.chosen.shard.clone() else {
-            self.transaction = Transaction::None;
-            let detail = "WITH CONSISTENT SNAPSHOT takes the snapshot at once and no shard is chosen";
-            return self.refuse(&ClientError::new("SW1306", detail)).await;
-        };
-        match self.bind(&shard).await {
+        // The snapshot is taken now, wherever the transaction will read.
+        match self.bind().await {
             Ok(()) => self.reply_ok().await,
-            Err(failure) => self.fail(failure).await,
+            Err(failure) => {
+                self.roll_back_everywhere().await;
+                self.fail(failure).await
+            }
         }
     }
 
@@ -141,13 +147,18 @@ impl<S: Stream> Session<S> {
                 if self.forward_to(&shard, text, true).await? == StatementResult::Ok {
                     self.end_on_others(&shard, text).await;
                     self.transaction.chained();
+                } else if !self.transaction.is_active() {
+                    // Its connection went: nothing is left that the others could belong to.
+                    self.roll_back_everywhere().await;
                 }
             }
             None => {
-                let begin_again = self.transaction.is_active() && ending.chain;
-                if !begin_again {
+                // AND CHAIN begins a transaction also where none was.
+                if !ending.chain {
                     self.transaction = Transaction::None;
                     self.next_transaction.clear();
+                } else if !self.transaction.is_pending() {
+                    self.transaction = Transaction::begin(b"BEGIN", false);
                 }
                 self.reply_ok().await?;
             }
@@ -226,7 +237,7 @@ impl<S: Stream> Session<S> {
     /// After an error on one of several shards: whether the server has rolled the whole transaction back (a deadlock), as
     /// the others must then.
     pub(super) async fn ended_by_error(&mut self, held: &mut Held, outcome: &Outcome) -> bool {
-        if outcome.error.is_none() || self.transaction.shards().len() < 2 {
+        if outcome.error.is_none() || !held.in_transaction || self.transaction.shards().len() < 2 {
             return false;
         }
         match held.lease.connection().status().await {
@@ -266,12 +277,26 @@ impl<S: Stream> Session<S> {
         all
     }
 
-    async fn bind(&mut self, shard: &ShardName) -> Result<(), Failure> {
+    /// Begins a waiting transaction: on the chosen shard, else on all of them.
+    async fn bind(&mut self) -> Result<(), Failure> {
         let topology = self.shared.topology.load();
-        let id = super::switch::known_shard(&shard.0, &topology)?;
-        let held = self.connection_of(id, &topology, Role::Primary, Joining::Transaction).await?;
+        let shards = match &self.chosen.shard {
+            Some(shard) => vec![super::switch::known_shard(&shard.0, &topology)?],
+            None => topology.shards.iter().map(|shard| shard.id).collect(),
+        };
+        let limit = self.settings.limits.scatter_shards_max;
+        if shards.len() > limit {
+            let detail = format!(
+                "WITH CONSISTENT SNAPSHOT on {} shards and limits.scatter_shards_max is {limit}",
+                shards.len()
+            );
+            return Err(Failure::Refused(ClientError::new("SW1217", detail)));
+        }
+        for shard in shards {
+            let held = self.connection_of(shard, &topology, Role::Primary, Joining::Transaction).await?;
+            self.keep_or_let_go(held);
+        }
         self.next_transaction.clear();
-        self.keep_or_let_go(held);
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! What LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS() and SHOW WARNINGS tell of the last statement, since the next statement may run
 //! on another connection.
 
+use bytes::Bytes;
+
 use crate::error::ClientError;
 use crate::wire::Outcome;
 use crate::wire::{ErrPacket, OkPacket};
@@ -14,6 +16,8 @@ pub(super) struct Diagnostics {
     pub(super) found_rows: u64,
     /// The last statement counted its rows without LIMIT, and its server has not been asked for the number.
     pub(super) counted_on_server: bool,
+    /// Of the last statement, as its answer said.
+    pub(super) warnings: u16,
     /// What SHOW WARNINGS would show, as far as no connection is kept that could show it.
     pub(super) conditions: Vec<Condition>,
 }
@@ -27,6 +31,15 @@ pub(super) struct Condition {
 }
 
 impl Condition {
+    /// From a row that a server answered to SHOW WARNINGS.
+    pub(super) fn of_row(row: &[Option<Bytes>]) -> Condition {
+        let text = |index: usize| {
+            let value = row.get(index).and_then(Option::as_deref).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        Condition { level: text(0), code: text(1), message: text(2) }
+    }
+
     fn error(code: u16, message: &[u8]) -> Condition {
         let message = String::from_utf8_lossy(message).into_owned();
         Condition { level: "Error".to_owned(), code: code.to_string(), message }
@@ -39,6 +52,7 @@ impl Condition {
 
 impl Diagnostics {
     pub(super) fn finished(&mut self, outcome: &Outcome) {
+        self.warnings = outcome.warnings;
         if outcome.error.is_some() {
             self.row_count = -1;
             self.conditions.clear();
@@ -54,6 +68,7 @@ impl Diagnostics {
     }
 
     pub(super) fn finished_write(&mut self, ok: &OkPacket) {
+        self.warnings = ok.warnings;
         self.conditions.clear();
         self.wrote(ok.affected_rows, ok.last_insert_id);
     }

@@ -12,10 +12,13 @@ use super::lend::{Effect, Joining};
 use super::metrics::{RouteLabel, StatementResult};
 use super::orders::SchemaOrder;
 use super::run::{End, Session};
+use super::settle::hides_insert_id;
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
-use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, passthrough};
-use crate::planner::{InsertId, Plan, Verb};
+use crate::executor::{
+    Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, pass_load, passthrough,
+};
+use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
@@ -44,7 +47,9 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<(), End> {
         let statement = asked.statement;
-        let commits = plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
+        let maintains = plan.combine == Combine::Distinct;
+        let commits =
+            maintains || plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
         if commits && let Err(failure) = self.commit_quietly().await {
             return self.fail(failure).await;
         }
@@ -56,7 +61,13 @@ impl<S: Stream> Session<S> {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, asked, topology).await,
             Part::One(shard) => self.on_one(*shard, way, asked, topology).await,
             Part::Many(targets) => match targets.as_slice() {
-                [target] => self.on_one(target.shard, way, asked.of(target), topology).await,
+                // A file is split for one shard, too: a key that no shard owns must be found.
+                [target] if !matches!(plan.routing, Routing::Lines(_)) => {
+                    self.on_one(target.shard, way, asked.of(target), topology).await
+                }
+                [target, ..] if plan.combine == Combine::OneOf => {
+                    self.on_one(target.shard, way, asked, topology).await
+                }
                 targets => self.on_many(plan, targets, route.role, asked, topology).await,
             },
         };
@@ -77,7 +88,9 @@ impl<S: Stream> Session<S> {
         asked: Asked<'_>,
         topology: &Topology,
     ) -> Result<(), Failure> {
-        let joining = if plan.tables.is_empty() { Joining::Nothing } else { Joining::Transaction };
+        // What EXECUTE reads is not in its text.
+        let alone = plan.tables.is_empty() && asked.statement.kind != Kind::Prepare;
+        let joining = if alone { Joining::Nothing } else { Joining::Transaction };
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
         let way = Way { role, verb, joining, insert_id, effect };
         let held = self.preferred().map(|index| self.held[index].shard.clone());
@@ -123,7 +136,7 @@ impl<S: Stream> Session<S> {
             if way.joining == Joining::Transaction {
                 self.next_transaction.clear();
             }
-            if statement.features.has(Feature::LastInsertId)
+            if (statement.features.has(Feature::LastInsertId) || hides_insert_id(statement.kind))
                 && let Err(failure) = self.carry_last_insert_id(&mut held).await
             {
                 return Err(self.lost(held, failure));
@@ -191,6 +204,9 @@ impl<S: Stream> Session<S> {
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
         connection.send(&command).await?;
+        if statement.kind == Kind::Load {
+            return pass_load(connection, &mut self.client, &interrupt).await;
+        }
         let boundary = Boundary::query(self.client.deprecate_eof());
         if let Some(execution) = &asked.execution
             && is_forgotten(connection, &mut self.client, &interrupt).await?

@@ -1,20 +1,19 @@
 //! What the proxy answers itself: functions about the session's own past that another connection would answer wrongly, SHOW
 //! WARNINGS when no connection remembers any, KILL of the ids that it gave out, and the tables of operators' answers.
 
-use bytes::Bytes;
-
 use super::diagnostics::Condition;
 use super::held::{Held, Reason};
 use super::orders;
 use super::run::{End, Session};
-use crate::backend::BackendError;
+use super::settle::asked_number;
+use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::executor::{Answer, Reply, Stream, ask};
 use crate::sql::{self, Feature, KillTarget, Kind, Lexer, Token, TokenKind};
 use crate::wire::{ColumnDefinition, ColumnKind, RowFormat, TextResult, UTF8MB4_GENERAL_CI};
 
-/// The longest form that is answered here has this many tokens: `SELECT FOUND_ROWS ( ) AS name`.
-const TOKENS_MAX: usize = 8;
+/// One more than the longest form that is answered here has: `SELECT FOUND_ROWS ( ) AS name FROM DUAL`.
+const TOKENS_MAX: usize = 9;
 
 /// A function about the session, alone in a SELECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +21,7 @@ enum Asked {
     FoundRows,
     RowCount,
     ConnectionId,
+    LastInsertId,
 }
 
 impl<S: Stream> Session<S> {
@@ -51,29 +51,27 @@ impl<S: Stream> Session<S> {
         let features = statement.features;
         let about_session = features.has(Feature::FoundRows)
             || features.has(Feature::RowCount)
-            || features.has(Feature::ConnectionId);
-        if !about_session {
+            || features.has(Feature::ConnectionId)
+            || features.has(Feature::LastInsertId);
+        if !about_session || statement.hint.is_some() {
             return Ok(false);
         }
-        match asked(text, self.variables.context()) {
-            Some((Asked::FoundRows, _)) if self.holds_diagnostics() => Ok(false),
-            Some((asked, column)) => {
-                let (kind, value) = match asked {
-                    Asked::FoundRows => (ColumnKind::Signed, self.diagnostics.found_rows.to_string()),
-                    Asked::RowCount => (ColumnKind::Signed, self.diagnostics.row_count.to_string()),
-                    Asked::ConnectionId => (ColumnKind::Number, self.registration.id().to_string()),
-                };
-                self.diagnostics.answered(1);
-                self.reply_table(vec![(column, kind)], vec![vec![Some(value)]]).await?;
-                Ok(true)
-            }
-            None => {
-                let detail = "FOUND_ROWS(), ROW_COUNT() and CONNECTION_ID() are answered alone in a SELECT only, not within \
-                              other expressions";
-                self.refuse(&ClientError::new("SW1306", detail)).await?;
-                Ok(true)
-            }
+        let Some((asked, column)) = asked(text, statement, self.variables.context()) else {
+            return Ok(false);
+        };
+        if asked == Asked::FoundRows && self.learn_found_rows().await.is_err() {
+            // Its connection is gone, and with it the number.
+            return Ok(false);
         }
+        let (kind, value) = match asked {
+            Asked::FoundRows => (ColumnKind::Signed, self.diagnostics.found_rows.to_string()),
+            Asked::RowCount => (ColumnKind::Signed, self.diagnostics.row_count.to_string()),
+            Asked::ConnectionId => (ColumnKind::Number, self.registration.id().to_string()),
+            Asked::LastInsertId => (ColumnKind::Number, self.diagnostics.last_insert_id.to_string()),
+        };
+        self.diagnostics.answered(1);
+        self.reply_table(vec![(column, kind)], vec![vec![Some(value)]]).await?;
+        Ok(true)
     }
 
     pub(super) fn is_show_warnings(&self, text: &[u8], statement: &sql::Statement) -> bool {
@@ -116,11 +114,13 @@ impl<S: Stream> Session<S> {
                 .reply_table(vec![(name.to_owned(), ColumnKind::Number)], vec![vec![Some(count)]])
                 .await;
         }
-        if tokens.len() > 2 {
-            let detail = "SHOW WARNINGS with LIMIT, a moment after the statement that it is about";
-            return self.refuse(&ClientError::new("SW1306", detail)).await;
-        }
+        let Some((offset, count)) = limit(text, tokens.get(2..).unwrap_or_default()) else {
+            let detail = "behind SHOW WARNINGS follows nothing but LIMIT [offset,] count";
+            return self.refuse(&ClientError::new("SW1201", detail)).await;
+        };
         let rows = conditions
+            .skip(offset)
+            .take(count)
             .map(|row| vec![Some(row.level.clone()), Some(row.code.clone()), Some(row.message.clone())])
             .collect();
         let columns = vec![
@@ -149,26 +149,11 @@ impl<S: Stream> Session<S> {
     /// SHOW WARNINGS leaves what FOUND_ROWS() tells as it is, but not the other way round.
     pub(super) async fn read_diagnostics(&mut self, held: &mut Held) -> Result<(), BackendError> {
         let connection = held.lease.connection();
-        if let Answer::Rows(rows) = ask(connection, b"SHOW WARNINGS").await? {
-            let text = |value: Option<&Option<Bytes>>| {
-                value
-                    .and_then(Option::as_deref)
-                    .map(|value| String::from_utf8_lossy(value).into_owned())
-                    .unwrap_or_default()
-            };
-            let condition = |row: &Vec<Option<Bytes>>| Condition {
-                level: text(row.first()),
-                code: text(row.get(1)),
-                message: text(row.get(2)),
-            };
-            self.diagnostics.conditions = rows.iter().map(condition).collect();
-        }
+        self.diagnostics.conditions = conditions_of(connection).await?;
         if std::mem::take(&mut self.diagnostics.counted_on_server)
-            && let Answer::Rows(rows) = ask(connection, b"SELECT FOUND_ROWS()").await?
+            && let Some(number) = asked_number(connection, b"SELECT FOUND_ROWS()").await?
         {
-            let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-            let number = value.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-            self.diagnostics.found_rows = number.unwrap_or(self.diagnostics.found_rows);
+            self.diagnostics.found_rows = number;
         }
         Ok(())
     }
@@ -267,20 +252,28 @@ impl<S: Stream> Session<S> {
     }
 }
 
-/// `SELECT f() [[AS] name]` with the name of its column.
-fn asked(text: &[u8], context: &sql::Context) -> Option<(Asked, String)> {
-    let tokens = tokens(text, context);
+/// `SELECT f() [[AS] name] [FROM DUAL]` with the name of its column.
+fn asked(text: &[u8], statement: &sql::Statement, context: &sql::Context) -> Option<(Asked, String)> {
+    let text = text.get(..statement.end as usize)?;
+    let mut tokens = tokens(text, context);
     let word = |index: usize, word: &str| is_word(text, tokens.get(index), word);
-    if !word(0, "SELECT") || !symbol(&tokens, 2, b'(') || !symbol(&tokens, 3, b')') {
+    if statement.kind != Kind::Select || !symbol(&tokens, 2, b'(') || !symbol(&tokens, 3, b')') {
         return None;
     }
     let asked = match () {
         () if word(1, "FOUND_ROWS") => Asked::FoundRows,
         () if word(1, "ROW_COUNT") => Asked::RowCount,
         () if word(1, "CONNECTION_ID") => Asked::ConnectionId,
+        () if word(1, "LAST_INSERT_ID") => Asked::LastInsertId,
         () => return None,
     };
     let call = text.get(tokens[1].start as usize..tokens[3].end as usize)?;
+    if let [.., from, dual] = tokens.as_slice()
+        && is_word(text, Some(from), "FROM")
+        && is_word(text, Some(dual), "DUAL")
+    {
+        tokens.truncate(tokens.len() - 2);
+    }
     let name = match tokens.get(4..)? {
         [] => call,
         [name] if name.is_name() => name.text(text),
@@ -288,6 +281,27 @@ fn asked(text: &[u8], context: &sql::Context) -> Option<(Asked, String)> {
         _ => return None,
     };
     Some((asked, String::from_utf8_lossy(name).trim_matches('`').to_owned()))
+}
+
+/// What SHOW WARNINGS of a connection shows, as far as the proxy remembers.
+pub(super) async fn conditions_of(connection: &mut Connection) -> Result<Vec<Condition>, BackendError> {
+    match ask(connection, b"SHOW WARNINGS").await? {
+        Answer::Rows(rows) => Ok(rows.iter().map(|row| Condition::of_row(row)).collect()),
+        Answer::Ok(_) | Answer::Error(_) => Ok(Vec::new()),
+    }
+}
+
+/// Offset and count of `LIMIT [offset,] count`, or of nothing; `None` when it cannot be read.
+fn limit(text: &[u8], tokens: &[Token]) -> Option<(usize, usize)> {
+    let number = |token: &Token| std::str::from_utf8(token.text(text)).ok()?.parse().ok();
+    match tokens {
+        [] => Some((0, usize::MAX)),
+        [word, count] if is_word(text, Some(word), "LIMIT") => Some((0, number(count)?)),
+        [word, offset, comma, count] if is_word(text, Some(word), "LIMIT") && comma.is_symbol(b',') => {
+            Some((number(offset)?, number(count)?))
+        }
+        _ => None,
+    }
 }
 
 /// The first tokens of a statement, without its end.

@@ -228,6 +228,10 @@ impl Registration {
         self.entry.id
     }
 
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.entry.peer
+    }
+
     /// What others want of the session.
     pub(crate) fn alarm(&self) -> &Alarm {
         &self.entry.alarm
@@ -262,10 +266,6 @@ impl Registration {
         sessions.leave(&activity.user);
         activity.user = user.to_owned();
         true
-    }
-
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.entry.peer
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Activity)) {

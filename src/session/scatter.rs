@@ -1,8 +1,12 @@
 //! Runs a routed statement on several shards: what it must not meet there, and what becomes of the connections.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::asked::Asked;
+use super::diagnostics::Condition;
 use super::held::Held;
 use super::lend::{Effect, Joining};
+use super::local::conditions_of;
 use super::metrics::RouteLabel;
 use super::run::Session;
 use super::settle::{asked_insert_id, told_of_loss};
@@ -10,13 +14,13 @@ use super::variables::taints;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
-    Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, Terms, concatenate, define_everywhere,
-    merge, watched, write_everywhere,
+    Failure, Interrupt, Listing, Participant, Progress, Reply, Stream, Tally, Terms, concatenate,
+    define_everywhere, merge, union, watched, write_everywhere,
 };
 use crate::planner::{Combine, InsertId, Merge, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::{Feature, LiteralClass};
-use crate::topology::{Role, Topology};
+use crate::sql::{Feature, Kind, LiteralClass};
+use crate::topology::{Placement, Resolution, Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
 
@@ -44,6 +48,8 @@ impl<S: Stream> Session<S> {
         let joining = match plan.verb {
             // It commits before it runs, and begins nothing.
             Verb::Definition => Joining::Transaction,
+            // Lists of names are no rows.
+            Verb::Read | Verb::LockingRead if is_list(plan) => Joining::Nothing,
             Verb::Read | Verb::LockingRead | Verb::Write => Joining::WithOthers,
         };
         let (mut held, commands) = self.gather(targets, (role, joining), asked, topology).await?;
@@ -53,9 +59,26 @@ impl<S: Stream> Session<S> {
             .zip(&commands)
             .map(|(held, command)| Participant::new(held.shard.clone(), held.lease.connection(), command))
             .collect();
-        let result = self.run_on_many(plan, asked, &mut participants).await;
+        let result = match statement.kind {
+            Kind::Load => self.load_on_many(plan, targets, &mut participants, topology).await.map(Some),
+            _ => self.run_on_many(plan, asked, &mut participants, topology).await,
+        };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
+        let copies = plan.combine == Combine::Identical;
+        let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
+        let mut conditions: Vec<Condition> =
+            warned.flat_map(|participant| &participant.warnings).map(|row| Condition::of_row(row)).collect();
         drop(participants);
+        if plan.verb == Verb::Definition
+            && let (Ok(Some(ok)), Some(first)) = (&result, held.first_mut())
+            && ok.warnings > 0
+        {
+            // Every shard says the same.
+            match conditions_of(first.lease.connection()).await {
+                Ok(shown) => conditions = shown,
+                Err(_) => drop(held.swap_remove(0)),
+            }
+        }
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
             Ok(None) | Err(_) => 0,
@@ -81,6 +104,7 @@ impl<S: Stream> Session<S> {
         };
         if let Some(ok) = result? {
             self.diagnostics.finished_write(&OkPacket { last_insert_id: generated, ..ok.clone() });
+            self.diagnostics.conditions = conditions;
             let status = self.status() | (ok.status & ABOUT_STATEMENT);
             let ok = OkPacket { status, ..ok };
             self.client.reply(Reply::Ok(ok)).await.map_err(Failure::ClientGone)?;
@@ -147,9 +171,17 @@ impl<S: Stream> Session<S> {
     ) -> Result<T, Failure> {
         let (mut lost, mut pinned, mut rolled_back) = (false, false, false);
         for (mut one, progress) in held.into_iter().zip(progress) {
-            let bound = one.in_transaction;
+            let (bound, kept) = (one.in_transaction, !one.pins.is_empty());
             match progress {
                 Progress::Answered(status) => {
+                    // As one server: those of the first shard first.
+                    if result.is_ok() && self.diagnostics.warnings > 0 {
+                        let Ok(more) = conditions_of(one.lease.connection()).await else {
+                            (lost, pinned) = (lost | bound, pinned | kept);
+                            continue;
+                        };
+                        self.diagnostics.conditions.extend(more);
+                    }
                     one.in_transaction = status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
                 }
                 Progress::Refused if bound => match one.lease.connection().status().await {
@@ -158,7 +190,7 @@ impl<S: Stream> Session<S> {
                         rolled_back |= !one.in_transaction;
                     }
                     Err(_) => {
-                        lost = true;
+                        (lost, pinned) = (true, pinned | kept);
                         continue;
                     }
                 },
@@ -175,6 +207,7 @@ impl<S: Stream> Session<S> {
             self.transaction.observe(&one.shard, one.in_transaction);
             self.keep_or_let_go(one);
         }
+        self.show_pins();
         if rolled_back {
             self.roll_back_everywhere().await;
         } else if lost {
@@ -190,13 +223,25 @@ impl<S: Stream> Session<S> {
         plan: &Plan,
         asked: Asked<'_>,
         participants: &mut [Participant<'_>],
+        topology: &Topology,
     ) -> Result<Option<OkPacket>, Failure> {
         let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        // The clock, unless the session has set its own.
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moment = self.variables.state().value("timestamp").is_none().then(now);
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
                 let outcome = match &plan.combine {
+                    Combine::Names { database, table } => {
+                        let keeps = |shard: &ShardName, name: &[u8]| is_at(topology, shard, database, name);
+                        let names = Listing::Names { column: *table, keeps: &keeps };
+                        union(participants, &names, status, &mut self.client, &interrupt).await?
+                    }
+                    Combine::Distinct => {
+                        union(participants, &Listing::Distinct, status, &mut self.client, &interrupt).await?
+                    }
                     Combine::Merge(plan) => {
                         let terms = Terms {
                             session_status: status,
@@ -206,7 +251,7 @@ impl<S: Stream> Session<S> {
                         };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
-                    Combine::Concatenate | Combine::Identical | Combine::Refuse { .. } => {
+                    Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {
                         concatenate(participants, status, &mut self.client, &interrupt).await?
                     }
                 };
@@ -220,7 +265,7 @@ impl<S: Stream> Session<S> {
                     (_, Routing::Rows { .. }) => Tally::Inserts,
                     _ => Tally::Sum,
                 };
-                let written = write_everywhere(participants, tally, &interrupt).await;
+                let written = write_everywhere(participants, tally, moment, &interrupt).await;
                 self.shared.executor_metrics.multi_shard_write(match &written {
                     Ok(_) => MultiShardOutcome::Committed,
                     Err(Failure::Refused(_)) => MultiShardOutcome::Partial,
@@ -230,7 +275,8 @@ impl<S: Stream> Session<S> {
             }
             Verb::Definition => {
                 self.account.route = RouteLabel::Everywhere;
-                watched(&mut self.client, &interrupt, define_everywhere(participants)).await.map(Some)
+                let defined = define_everywhere(participants, moment);
+                watched(&mut self.client, &interrupt, defined).await.map(Some)
             }
         }
     }
@@ -274,6 +320,25 @@ fn condition_literals(plan: &Merge, asked: Asked<'_>) -> Result<Vec<Vec<u8>>, Cl
     };
     let unknown = || ClientError::new("SW1202", "a parameter in HAVING over several shards");
     plan.conditions.iter().map(|condition| literal(condition.slot).ok_or_else(unknown)).collect()
+}
+
+/// Whether the rows are about tables, not of them.
+fn is_list(plan: &Plan) -> bool {
+    matches!(plan.combine, Combine::Names { .. } | Combine::Distinct)
+}
+
+/// Whether the map has a table on this shard.
+fn is_at(topology: &Topology, shard: &ShardName, database: &str, table: &[u8]) -> bool {
+    let Ok(table) = std::str::from_utf8(table) else { return false };
+    let on = |id: ShardId| topology.shard(id).name == *shard;
+    match topology.resolve(database, table) {
+        Resolution::Table(table) => match table.placement {
+            Placement::Single { shard } => on(shard),
+            Placement::Sharded { .. } | Placement::Reference => true,
+        },
+        Resolution::Unlisted(shard) => on(shard),
+        Resolution::System | Resolution::UnknownTable | Resolution::UnknownDatabase => false,
+    }
 }
 
 /// The id that several shards' answer names, if one of them generated it; else 0.

@@ -10,7 +10,7 @@ use super::metrics::StatementResult;
 use super::registry::PinStatus;
 use super::run::Session;
 use super::variables::{Release, may_hide_changes, noticed, pin_reason, taints};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask, ask_for};
 use crate::planner::InsertId;
@@ -101,9 +101,12 @@ impl<S: Stream> Session<S> {
         Ok(conditions)
     }
 
-    /// `LAST_INSERT_ID(n)` where the answer does not name n.
+    /// `LAST_INSERT_ID(n)` and generated ids where the answer does not name them.
     fn computes_insert_id(&self, asked: Asked<'_>) -> bool {
         let Asked { text, statement, .. } = asked;
+        if hides_insert_id(statement.kind) {
+            return true;
+        }
         let (context, _) = self.reading(&asked);
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
@@ -214,6 +217,11 @@ impl<S: Stream> Session<S> {
     }
 }
 
+/// A statement that may generate ids which its answer never names. The connection must know the session's own id before it.
+pub(super) fn hides_insert_id(kind: Kind) -> bool {
+    matches!(kind, Kind::Load | Kind::Call)
+}
+
 /// What a client is told when a connection went that a transaction lived on, or something else that it may count on.
 pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
     match failure {
@@ -227,9 +235,15 @@ pub(super) fn told_of_loss(failure: Failure, pinned: bool) -> Failure {
 
 /// LAST_INSERT_ID() of a connection.
 pub(super) async fn asked_insert_id(held: &mut Held) -> Result<Option<u64>, BackendError> {
-    let Answer::Rows(rows) = ask(held.lease.connection(), b"SELECT LAST_INSERT_ID()").await? else {
-        return Ok(None);
-    };
+    asked_number(held.lease.connection(), b"SELECT LAST_INSERT_ID()").await
+}
+
+/// What a server answers to a question with one number for an answer.
+pub(super) async fn asked_number(
+    connection: &mut Connection,
+    question: &[u8],
+) -> Result<Option<u64>, BackendError> {
+    let Answer::Rows(rows) = ask(connection, question).await? else { return Ok(None) };
     let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
     Ok(value.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()))
 }

@@ -99,10 +99,19 @@ impl<S: Stream> Session<S> {
             | Kind::Load
             | Kind::Handler
             | Kind::Other => {
+                if statement.kind == Kind::Load
+                    && let Err(error) = self.may_load(text, statement)
+                {
+                    return self.refuse(&error).await;
+                }
                 if self.answer_locally(text, statement).await? {
                     return Ok(());
                 }
-                self.routed(Asked::text(text, statement)).await
+                match self.with_own_values(text, statement).await {
+                    Ok(None) => self.routed(Asked::text(text, statement)).await,
+                    Ok(Some((text, statement))) => self.routed(Asked::text(&text, &statement)).await,
+                    Err(failure) => self.fail(failure).await,
+                }
             }
         }
     }

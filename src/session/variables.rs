@@ -10,11 +10,13 @@ mod text;
 pub(crate) use self::decide::Verdict;
 pub(crate) use self::pin::{Pin, Until, may_hide_changes, noticed, pin_reason, taints};
 pub(crate) use self::release::Release;
+use self::text::computed;
+pub(crate) use self::text::quoted;
 use std::collections::BTreeSet;
 
 use crate::backend::SessionState;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
-use crate::wire::{charset_of, collation_name};
+use crate::wire::{ColumnDefinition, charset_of, collation_name};
 
 /// The charset of a session whose login names one that the proxy or the servers do not know.
 const CHARSET_DEFAULT: &str = "utf8mb4";
@@ -164,17 +166,55 @@ impl Variables {
 
     /// The statement whose only row has the values for [`Variables::commit_read_back`].
     pub(crate) fn read_back_statement(names: &[String]) -> String {
-        let columns: Vec<String> = names.iter().map(|name| format!("@@session.{name}")).collect();
+        let column = |name: &String| match name.strip_prefix('@') {
+            // Its type is that of the first column; text could be changed on its way by `character_set_results`.
+            Some(name) => {
+                let name = format!("@`{}`", name.replace('`', "``"));
+                format!("{name}, HEX({name}), CHARSET({name}), COLLATION({name})")
+            }
+            None => format!("@@session.{name}"),
+        };
+        let columns: Vec<String> = names.iter().map(column).collect();
         format!("SELECT {}", columns.join(", "))
     }
 
-    /// As [`Variables::commit`], with the values that the server answered for `names`, in their order.
-    pub(crate) fn commit_read_back(&mut self, changes: Changes, names: &[String], values: &[Option<&[u8]>]) {
+    /// As [`Variables::commit`], with the values that the server answered for `names`, in their order. Returns the user
+    /// variables (in lower case) whose values cannot follow the session.
+    pub(crate) fn commit_read_back(
+        &mut self,
+        changes: Changes,
+        names: &[String],
+        columns: &[ColumnDefinition],
+        values: &[Option<&[u8]>],
+    ) -> BTreeSet<String> {
         self.commit(changes);
-        for (name, value) in names.iter().zip(values) {
-            let changes = self.answered(name, *value);
-            self.commit(changes);
+        let mut stay = BTreeSet::new();
+        let mut at = 0;
+        for name in names {
+            let Some(user) = name.strip_prefix('@') else {
+                let changes = self.answered(name, values.get(at).copied().flatten());
+                self.commit(changes);
+                at += 1;
+                continue;
+            };
+            let read = columns.get(at).and_then(|column| computed(column, values.get(at..at + 4)?));
+            match read {
+                Some(Some(text)) if self.has_room_for(&text) => self.state.set(name, &text),
+                Some(None) => self.state.unset(name),
+                Some(Some(_)) | None => {
+                    self.state.unset(name);
+                    stay.insert(user.to_ascii_lowercase());
+                }
+            }
+            at += 4;
         }
+        stay
+    }
+
+    /// Whether a computed value of a user variable can be read back as it is.
+    fn reads_back(&self) -> bool {
+        let wide = ["ucs2", "utf16", "utf16le", "utf32"];
+        !self.results_charset().is_some_and(|name| wide.contains(&name.to_ascii_lowercase().as_str()))
     }
 
     fn name_of(&self, variable: &str) -> Option<&str> {

@@ -97,6 +97,7 @@ impl Reader {
                     self.variable = true;
                 }
                 Word::LastInsertId | Word::Identity => features.add(Feature::LastInsertId),
+                Word::PseudoThreadId => features.add(Feature::ConnectionId),
                 Word::WarningCount | Word::ErrorCount => features.add(Feature::Diagnostics),
                 _ => {}
             }
@@ -107,6 +108,7 @@ impl Reader {
             Word::RowCount => Some(Feature::RowCount),
             Word::FoundRows => Some(Feature::FoundRows),
             Word::ConnectionId => Some(Feature::ConnectionId),
+            Word::User | Word::SessionUser | Word::SystemUser => Some(Feature::SessionUser),
             Word::GetLock
             | Word::ReleaseLock
             | Word::ReleaseAllLocks

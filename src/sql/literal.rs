@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::lex::{is_blank, is_name_byte};
+use super::lex::{TokenKind, is_blank, is_name_byte};
 use super::{Charset, Context, Literal, LiteralClass};
 
 /// What a literal stands for.
@@ -107,6 +107,17 @@ fn comment_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at..)? {
         [b'/', b'*', rest @ ..] => memchr::memmem::find(rest, b"*/").map(|length| at + 2 + length + 2),
         [b'#', ..] | [b'-', b'-', ..] => Some(super::comment::line_end(bytes, at)),
+        _ => None,
+    }
+}
+
+/// What a string literal without an introducer says; `None` for any other token.
+pub(crate) fn literal_text(raw: &[u8], kind: TokenKind, context: &Context) -> Option<Vec<u8>> {
+    let TokenKind::Literal(class @ (LiteralClass::String | LiteralClass::JoinedString)) = kind else {
+        return None;
+    };
+    match decode_raw(raw, class, context) {
+        Value::Text { bytes, charset: None } => Some(bytes.into_owned()),
         _ => None,
     }
 }

@@ -151,6 +151,8 @@ pub(crate) enum Feature {
     FoundRows,
     CalcFoundRows,
     ConnectionId,
+    /// USER(), SESSION_USER(), SYSTEM_USER()
+    SessionUser,
     /// Reads `@x`.
     UserVariable,
     /// Writes `@x` inside an expression (`:=`) or by SELECT … INTO @x.

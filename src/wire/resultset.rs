@@ -54,7 +54,7 @@ impl ColumnDefinition {
             ColumnKind::Signed => (COLLATION_BINARY, 21, TYPE_LONGLONG, FLAG_NOT_NULL | FLAG_BINARY, 0),
             ColumnKind::Number => {
                 let flags = FLAG_NOT_NULL | FLAG_UNSIGNED | FLAG_BINARY;
-                (COLLATION_BINARY, 20, TYPE_LONGLONG, flags, 0)
+                (COLLATION_BINARY, 21, TYPE_LONGLONG, flags, 0)
             }
         };
         ColumnDefinition {

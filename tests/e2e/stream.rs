@@ -83,7 +83,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
         let mut client = proxy.client(&database).await;
         // One command byte is part of the packet.
         let (head, tail) = ("SELECT LENGTH('", "')");
-        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1] {
+        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1, 64 * MIB] {
             let length = payload - 1 - head.len() - tail.len();
             let answer = client.one(format!("{head}{}{tail}", "x".repeat(length))).await;
             assert_eq!(answer, Some(length.to_string()), "a command of {payload} bytes");
@@ -96,6 +96,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
             (PACKET + 10, 9),
             (2 * PACKET, 9),
             (2 * PACKET + 1, 9),
+            (64 * MIB, 9),
         ] {
             let length = payload - prefix;
             for sql in [
@@ -231,7 +232,7 @@ async fn an_error_of_one_shard_leaves_no_answer_of_another_for_the_next_statemen
 /// Many rows for one of `spread`, without a function that keeps several shards from computing it.
 fn multiplied(select: &str, condition: &str) -> String {
     let ten = (0..10).map(|number| format!("SELECT {number} AS n")).collect::<Vec<_>>().join(" UNION ALL ");
-    let tables: Vec<String> = ('a'..='i').map(|name| format!("({ten}) {name}")).collect();
+    let tables: Vec<String> = ('a'..='g').map(|name| format!("({ten}) {name}")).collect();
     format!("{select} FROM spread, {} WHERE a.n + b.n + c.n + d.n < 100 AND {condition}", tables.join(", "))
 }
 
@@ -274,5 +275,28 @@ async fn the_error_of_one_shard_stops_the_others() {
         assert_eq!(fault.code, 1242, "{}", fault.message);
         assert_eq!(client.rows("SELECT COUNT(*) FROM spread").await, [ROWS.to_string()]);
         eventually("the other server stops", async || running(cluster, "%sibling%").await == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_beyond_the_servers_limit_is_refused_as_by_the_server() {
+    for program in flavors() {
+        let cluster = Cluster::own(&program, 1, 0).await;
+        cluster.everywhere(&["SET GLOBAL max_allowed_packet = 1048576"]).await;
+        let database = cluster.database([Table::single("t", 0, "(a LONGBLOB)")]).await;
+        let proxy =
+            Proxy::start(&Setup::new(&cluster).database(&database).settings("[pool]\nidle_min = 0")).await;
+        let mut client = proxy.client(&database).await;
+        let sql = format!("INSERT INTO t VALUES ('{}')", "x".repeat(2 * MIB));
+        let fault = client.refused(&sql).await;
+        assert_eq!((fault.code, fault.state.as_str()), (1153, "08S01"), "{}", fault.message);
+        // The server has closed its connection; the session has not.
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+        client.ok("BEGIN").await;
+        client.ok("INSERT INTO t VALUES ('lost')").await;
+        let fault = client.refused(&sql).await;
+        assert!(matches!(fault.code, 1153 | 1180), "{}: {}", fault.code, fault.message);
+        let _either = client.run("ROLLBACK").await;
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
     }
 }

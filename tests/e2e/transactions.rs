@@ -384,6 +384,12 @@ async fn a_shard_lost_in_the_middle_takes_the_whole_transaction_with_it() {
             bank.run(&["SET autocommit = 1"]).await;
             assert!(bank.client.rows("SELECT id FROM accounts WHERE balance = 1000").await.is_empty());
         }
+        // The written shard is lost at COMMIT: what was read elsewhere is not part of what follows.
+        bank.run(&["BEGIN", "SELECT id FROM accounts", &write]).await;
+        kill_all(cluster, 0, &bank.database.name).await;
+        bank.client.refused("COMMIT").await;
+        bank.other.ok(format!("UPDATE accounts SET balance = 777 WHERE id = {far}")).await;
+        assert_eq!(bank.client.rows(format!("SELECT balance FROM accounts WHERE id = {far}")).await, ["777"]);
         // A shard that was only read and is lost when the transaction ends changes nothing.
         bank.run(&["BEGIN", "SELECT id FROM accounts", &write]).await;
         kill_all(cluster, 1, &bank.database.name).await;

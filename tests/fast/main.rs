@@ -4,6 +4,7 @@
 
 mod architecture;
 mod catalogue;
+mod corpus;
 mod packaging;
 mod plans;
 mod source;

@@ -32,6 +32,23 @@ pub(crate) fn promtool() -> Option<PathBuf> {
     found
 }
 
+/// The dump programs that are here: MariaDB's and MySQL's, the latter also beside the server that `SHARDWAY_TEST_MYSQLD`
+/// names; says loudly when there is none.
+pub(crate) fn dump_programs() -> Vec<PathBuf> {
+    let beside =
+        std::env::var_os("SHARDWAY_TEST_MYSQLD").map(|server| Path::new(&server).with_file_name("mysqldump"));
+    let mut programs = vec![PathBuf::from("mariadb-dump")];
+    programs.push(beside.unwrap_or_else(|| PathBuf::from("mysqldump")));
+    programs.retain(|program| runs(program, &["--version"]));
+    if programs.is_empty() {
+        let _written = writeln!(
+            std::io::stderr(),
+            "\nSKIPPED: neither mariadb-dump nor mysqldump is here (package mariadb-client)\n"
+        );
+    }
+    programs
+}
+
 fn runs(program: &Path, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)

@@ -204,7 +204,10 @@ fn groups_beyond_the_budget_are_an_error_and_limit_keeps_within_it() {
     let rows: Vec<Cells> = (0..5000).map(|key| vec![number(Some(key)), number(Some(key % 7))]).collect();
     let limited = Merge { window: Window { skip: 1, count: Some(2) }, ..plan.clone() };
     let bytes_max = 600_000;
-    assert_eq!(run(&plan, &columns, &[rows.clone()], bytes_max), Err(MergeError::Budget { bytes_max }));
+    assert_eq!(
+        run(&plan, &columns, std::slice::from_ref(&rows), bytes_max),
+        Err(MergeError::Budget { bytes_max })
+    );
     let first = run(&limited, &columns, &[rows], bytes_max).unwrap();
     let expected: Vec<Bytes> =
         [13, 20].map(|key| encoded(&vec![number(Some(key)), number(Some(6))])).into_iter().collect();

@@ -13,6 +13,8 @@ const VARIABLES_MAX: usize = 256;
 const STATE_BYTES_MAX: usize = 64 << 10;
 /// User variables with longer names are an error on the server.
 const NAME_CHARS_MAX: usize = 64;
+/// Values that one statement has read back; a server's answer has a column for each, four for a user variable.
+const READ_BACK_MAX: usize = 48;
 /// A connection whose server ends it sooner than this when idle is not shared.
 const WAIT_TIMEOUT_SECONDS_MIN: u64 = 600;
 
@@ -199,6 +201,10 @@ impl Variables {
         if CHARSET_VARIABLES.contains(&name) {
             return self.charset(name, value, outcome);
         }
+        if name == "completion_type" && value.is_some_and(|raw| !self.ends_no_connection(raw)) {
+            let detail = "completion_type = RELEASE, which ends connections that sessions share";
+            return Err(ClientError::new("SW1215", detail));
+        }
         let Some(raw) = value else {
             match name {
                 "autocommit" => outcome.read(name),
@@ -216,6 +222,13 @@ impl Variables {
         };
         self.follow_system(name, &constant, outcome);
         Ok(())
+    }
+
+    /// Whether a value of completion_type is not RELEASE, as far as its text tells.
+    fn ends_no_connection(&self, raw: &[u8]) -> bool {
+        let name = constant(raw, &self.context).and_then(|constant| constant.name());
+        let known = ["0", "1", "NO_CHAIN", "CHAIN"];
+        name.is_some_and(|name| known.iter().any(|known| known.eq_ignore_ascii_case(&name)))
     }
 
     fn follow_system(&self, name: &str, constant: &Constant, outcome: &mut Outcome) {
@@ -239,6 +252,8 @@ impl Variables {
             "wait_timeout" if seconds(constant).is_none_or(|seconds| seconds < WAIT_TIMEOUT_SECONDS_MIN) => {
                 outcome.pin("short_wait_timeout");
             }
+            // `WHERE id IS NULL` then finds the row of LAST_INSERT_ID(), which is one connection's.
+            "sql_auto_is_null" if switch(constant) != Some(false) => outcome.pin("sql_auto_is_null"),
             _ => {
                 outcome.set(name, constant.for_system(self.client_charset()));
                 for (one, other) in ALIASES {
@@ -270,7 +285,10 @@ impl Variables {
             (_, Some(text)) => outcome.set(&variable, text),
             (_, None) => {
                 outcome.unset(&variable);
-                outcome.pin_variable(name);
+                match self.reads_back() && outcome.names.len() < READ_BACK_MAX {
+                    true => outcome.read(&variable.to_ascii_lowercase()),
+                    false => outcome.pin_variable(name),
+                }
             }
         }
         Ok(())
@@ -375,6 +393,12 @@ impl Variables {
             }
         }
         outcome.changes
+    }
+
+    /// Whether one more value is within the bounds.
+    pub(super) fn has_room_for(&self, value: &[u8]) -> bool {
+        self.state.variables().count() < VARIABLES_MAX
+            && self.state.bytes() + NAME_CHARS_MAX + value.len() <= STATE_BYTES_MAX
     }
 
     /// Pins a session whose state would grow beyond its bounds.

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::sql::{
-    self, Context, Feature, Kind, LiteralClass, Statement, Token, TokenKind, Value, Verb, Word,
-};
+use crate::sql::{self, Context, Feature, Kind, LiteralClass, Statement, Token, TokenKind, Verb, Word};
 
 /// Things that one pin waits for; a session with more of them keeps its connection to the end.
 const NAMES_MAX: usize = 256;
@@ -101,7 +99,9 @@ pub(crate) fn pin_reason(
         Kind::Administration | Kind::Other if mentions(text, b"lock") || mentions(text, b"export") => {
             return Some(Pin::new("global_lock", Until::TablesUnlocked));
         }
-        Kind::Other if mentions(text, b"backup") => return Some(Pin::forever("backup")),
+        Kind::Administration | Kind::Other if mentions(text, b"backup") => {
+            return Some(Pin::forever("backup"));
+        }
         _ => {}
     }
     if features.has(Feature::TemporaryTable) {
@@ -189,8 +189,7 @@ pub(super) fn statement_name(text: &[u8], token: &Token) -> Option<String> {
 
 /// Whether the text of a statement in a literal is one that changes no state of its connection.
 fn leaves_nothing(source: &[u8], kind: TokenKind, context: &Context) -> bool {
-    let TokenKind::Literal(class @ LiteralClass::String) = kind else { return false };
-    let Value::Text { bytes, .. } = sql::decode_raw(source, class, context) else { return false };
+    let Some(bytes) = sql::literal_text(source, kind, context) else { return false };
     let mut inner = Statement::default();
     let plain = matches!(
         (inner.scan(&bytes, context), inner.kind),

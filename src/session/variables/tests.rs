@@ -153,7 +153,7 @@ fn what_only_the_server_knows_is_read_back() {
         panic!("an expression is read back")
     };
     assert_eq!(Variables::read_back_statement(&names), "SELECT @@session.sql_mode");
-    variables.commit_read_back(changes, &names, &[Some(b"ANSI_QUOTES")]);
+    variables.commit_read_back(changes, &names, &[], &[Some(b"ANSI_QUOTES")]);
     assert_eq!(value(&variables, "sql_mode"), Some("'ANSI_QUOTES'"));
     assert!(variables.context().mode.ansi_quotes);
 
@@ -162,13 +162,13 @@ fn what_only_the_server_knows_is_read_back() {
         panic!("SET CHARACTER SET takes the database's collation")
     };
     assert_eq!(names, ["character_set_connection", "collation_connection"]);
-    variables.commit_read_back(changes, &names, &[Some(b"utf8mb4"), Some(b"utf8mb4_bin")]);
+    variables.commit_read_back(changes, &names, &[], &[Some(b"utf8mb4"), Some(b"utf8mb4_bin")]);
     assert_eq!(value(&variables, "character_set_client"), Some("latin1"));
     assert_eq!(value(&variables, "collation_connection"), Some("utf8mb4_bin"));
 }
 
 #[test]
-fn user_variables_follow_with_their_collation_and_pin_when_they_are_computed() {
+fn user_variables_follow_with_their_collation_and_type() {
     let mut variables = session();
     follow(&mut variables, "SET @X = 'é'");
     assert_eq!(value(&variables, "@x"), Some("_utf8mb4 x'c3a9' COLLATE utf8mb4_general_ci"));
@@ -176,11 +176,20 @@ fn user_variables_follow_with_their_collation_and_pin_when_they_are_computed() {
     assert_eq!(value(&variables, "@n"), Some("-1.5"));
     follow(&mut variables, "SET @n = NULL");
     assert_eq!(value(&variables, "@n"), None);
-    let Verdict::Pin { pin, changes, .. } = decide(&variables, "SET @x = @x + 1") else {
-        panic!("a computed user variable pins")
+    let Verdict::FollowAfterReadBack { changes, names } = decide(&variables, "SET @X = @x + 1") else {
+        panic!("a computed user variable is read back")
     };
-    variables.commit(changes);
-    assert_eq!((pin.reason, value(&variables, "@x")), ("user_variable", None));
+    assert_eq!(
+        Variables::read_back_statement(&names),
+        "SELECT @`x`, HEX(@`x`), CHARSET(@`x`), COLLATION(@`x`)"
+    );
+    let column = ColumnDefinition::local("@x", crate::wire::ColumnKind::Number, 63);
+    let answered = [Some(b"7".as_slice()), Some(b"7"), Some(b"binary"), Some(b"binary")];
+    assert!(variables.commit_read_back(changes, &names, std::slice::from_ref(&column), &answered).is_empty());
+    assert_eq!(value(&variables, "@x"), Some("CAST(7 AS UNSIGNED)"));
+    let strange = ColumnDefinition { kind: 255, ..column };
+    let stay = variables.commit_read_back(Changes::default(), &names, &[strange], &answered);
+    assert_eq!((stay, value(&variables, "@x")), (BTreeSet::from(["x".to_owned()]), None));
     assert_eq!(pinned(decide(&variables, "SET @`é` = 1")), Some("user_variable"));
 }
 
@@ -191,6 +200,7 @@ fn what_cannot_be_repeated_pins_and_what_changes_servers_is_refused() {
         assert!(pinned(decide(&variables, &format!("SET {name} = 1"))).is_some(), "{name}");
     }
     assert_eq!(pinned(decide(&variables, "SET wait_timeout = 5")), Some("short_wait_timeout"));
+    assert_eq!(pinned(decide(&variables, "SET sql_auto_is_null = 1")), Some("sql_auto_is_null"));
     let long = decide(&variables, "SET wait_timeout = 2147483");
     assert!(matches!(long, Verdict::Follow(_)));
     for (text, id) in [

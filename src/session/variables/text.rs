@@ -1,7 +1,8 @@
 //! Values of SET as SQL text that reads the same under every sql_mode and every character set of a client: only ASCII, no
 //! backslash, strings in hexadecimal digits with an introducer where plain quotes would not do. Pure.
 
-use crate::sql::{Context, LiteralClass, Value, decode_raw};
+use crate::sql::{Context, LiteralClass, Value, decode_raw, tokens};
+use crate::wire::ColumnDefinition;
 
 /// Values longer than this are not followed.
 pub(crate) const VALUE_BYTES_MAX: usize = 4096;
@@ -115,12 +116,60 @@ pub(crate) fn read_back(value: Option<&[u8]>, charset: &str) -> Vec<u8> {
     }
 }
 
+/// The value of a user variable that was computed, as SQL text of the same type: from its column, and its value, bytes in
+/// hexadecimal digits, character set and collation. `Some(None)` is NULL; `None` what cannot be written down.
+pub(crate) fn computed(column: &ColumnDefinition, values: &[Option<&[u8]>]) -> Option<Option<Vec<u8>>> {
+    const LONG: u8 = 3;
+    const DOUBLE: u8 = 5;
+    const LONGLONG: u8 = 8;
+    const NEWDECIMAL: u8 = 246;
+    const STRINGS: std::ops::RangeInclusive<u8> = 249..=254;
+    const UNSIGNED: u16 = 32;
+    let [value, hex, charset, collation] = values else { return None };
+    let Some(value) = value else { return Some(None) };
+    let text = match column.kind {
+        LONG | LONGLONG if column.flags & UNSIGNED != 0 => {
+            [b"CAST(".as_slice(), number_text(value)?, b" AS UNSIGNED)"].concat()
+        }
+        LONG | LONGLONG => number_text(value)?.to_vec(),
+        // A decimal number without a point is an integer.
+        NEWDECIMAL if !value.contains(&b'.') => {
+            [b"CAST(".as_slice(), number_text(value)?, b" AS DECIMAL(65,0))"].concat()
+        }
+        NEWDECIMAL => number_text(value)?.to_vec(),
+        DOUBLE if value.iter().any(|byte| matches!(byte, b'e' | b'E')) => number_text(value)?.to_vec(),
+        DOUBLE => [number_text(value)?, b"e0"].concat(),
+        kind if STRINGS.contains(&kind) => {
+            let name = |bytes: &Option<&[u8]>| {
+                std::str::from_utf8((*bytes)?).ok().filter(|name| is_name(name)).map(str::to_owned)
+            };
+            let (charset, collation) = (name(charset)?, name(collation)?);
+            let hex = (*hex)?;
+            let digits = hex.len() <= 2 * VALUE_BYTES_MAX && hex.iter().all(u8::is_ascii_hexdigit);
+            let hex = std::str::from_utf8(hex).ok().filter(|_| digits)?;
+            // It has one collation, whose name is a keyword.
+            let collate = if charset == "binary" { String::new() } else { format!(" COLLATE {collation}") };
+            format!("_{charset} x'{hex}'{collate}").into_bytes()
+        }
+        _ => return None,
+    };
+    Some(Some(text))
+}
+
+fn number_text(value: &[u8]) -> Option<&[u8]> {
+    number(value).map(|_| value)
+}
+
 /// Whether a name may stand in SQL text as it is: a charset, a collation.
 pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn string(raw: &[u8], class: LiteralClass, context: &Context) -> Option<Constant> {
+    // `'a' COLLATE x` and `'a' = 'b'` begin with a string, too.
+    if tokens(raw, context).count() != 1 {
+        return None;
+    }
     match decode_raw(raw, class, context) {
         Value::Text { bytes, charset } => {
             let charset = charset.filter(|charset| is_name(charset));
@@ -170,7 +219,7 @@ fn number(raw: &[u8]) -> Option<Constant> {
 }
 
 /// In quotes when every byte means the same everywhere, else in hexadecimal digits.
-fn quoted(bytes: &[u8], charset: &str) -> Vec<u8> {
+pub(crate) fn quoted(bytes: &[u8], charset: &str) -> Vec<u8> {
     // The other printable characters are letters in some national variants of ASCII, or the quote, or the escape.
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _,.:;+-/*()=<>%&!?\"".contains(byte);
     if !bytes.iter().all(plain) {
@@ -249,9 +298,23 @@ mod tests {
 
     #[test]
     fn expressions_are_no_constants() {
-        for text in
-            ["1+1", "@x", "@@sql_mode", "CONCAT('a','b')", "(1)", "CURRENT_USER", "1e", ".", "- -", "a.b", ""]
-        {
+        for text in [
+            "'a' COLLATE utf8mb4_bin",
+            "'a' = 'b'",
+            "'a' || 'b'",
+            "_latin1'a' + 1",
+            "1+1",
+            "@x",
+            "@@sql_mode",
+            "CONCAT('a','b')",
+            "(1)",
+            "CURRENT_USER",
+            "1e",
+            ".",
+            "- -",
+            "a.b",
+            "",
+        ] {
             assert_eq!(system(text), None, "{text}");
         }
     }

@@ -205,9 +205,7 @@ impl Entry {
     }
 
     fn explains(&self, seen: &Seen<'_>) -> bool {
-        let of = |names: &[String], name: &str| {
-            names.is_empty() || names.iter().any(|known| name.starts_with(known.as_str()))
-        };
+        let of = |names: &[String], name: &str| names.is_empty() || names.iter().any(|known| name == known);
         let here = of(&self.places, &seen.place.to_string())
             && of(&self.drivers, seen.driver)
             && of(&self.servers, seen.flavor.name());

@@ -13,6 +13,9 @@ use super::program::Program;
 /// How much of an answer a failure shows.
 const SHOWN_CHARACTERS: usize = 400;
 
+/// What stands for a behaviour where a program fails as a whole.
+const WHOLE: &str = "the program runs";
+
 pub(super) struct Report {
     pub(super) program: &'static str,
     flavor: Flavor,
@@ -67,7 +70,11 @@ impl Report {
     ) {
         let printed = match printed {
             Ok(printed) => printed,
-            Err(failure) => return self.fail(&format!("{place}: {failure}")),
+            Err(failure) => {
+                let difference = Difference { found: failure.as_str().into(), text: failure.clone() };
+                self.differs(WHOLE, place, &difference, expectations);
+                return;
+            }
         };
         let (mut equal, mut expected) = (0, 0);
         for (id, wanted) in plain.iter().filter(|(_, line)| !line["unsupported"].is_string()) {
@@ -77,23 +84,28 @@ impl Report {
             };
             match difference(id, wanted, found, checklist) {
                 None => equal += 1,
-                Some(difference) => {
-                    let seen = Seen {
-                        behaviour: id,
-                        place,
-                        driver: self.program,
-                        flavor: self.flavor,
-                        step: &difference.found,
-                    };
-                    if expectations.explain(&seen) {
-                        expected += 1;
-                    } else {
-                        self.fail(&format!("{place}: {id}: {}", difference.text));
-                    }
-                }
+                Some(difference) if self.differs(id, place, &difference, expectations) => expected += 1,
+                Some(_) => {}
             }
         }
         self.counts.push((place, equal, expected));
+    }
+
+    /// Whether the difference is one that is written down; else it is wrong.
+    fn differs(
+        &mut self,
+        behaviour: &str,
+        place: Place,
+        difference: &Difference,
+        expectations: &Expectations,
+    ) -> bool {
+        let seen =
+            Seen { behaviour, place, driver: self.program, flavor: self.flavor, step: &difference.found };
+        let explained = expectations.explain(&seen);
+        if !explained {
+            self.fail(&format!("{place}: {behaviour}: {}", difference.text));
+        }
+        explained
     }
 
     pub(super) fn summary(&self) -> String {
