@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod login;
+pub mod merge;
 pub mod sql;
 
 pub mod error {

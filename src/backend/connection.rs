@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -24,6 +25,10 @@ const READ_BYTES_MAX: usize = 64 << 10;
 /// Largest payload that [`Connection::packet`] puts together: it is for short answers.
 const PACKET_BYTES_MAX: usize = 64 << 20;
 
+/// What a server said before it closed a connection is there already, or never comes.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
+const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
+
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0E;
 const COM_RESET_CONNECTION: u8 = 0x1F;
@@ -40,8 +45,8 @@ pub(crate) struct Flavor {
 }
 
 /// What is negotiated with servers: PROTOCOL_41, SECURE_CONNECTION, LONG_PASSWORD always; PLUGIN_AUTH, TRANSACTIONS,
-/// PS_MULTI_RESULTS, LONG_FLAG, CONNECT_ATTRS, SESSION_TRACK where the server has it; FOUND_ROWS, DEPRECATE_EOF and
-/// MULTI_RESULTS by [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, LOCAL_FILES, CONNECT_WITH_DB.
+/// PS_MULTI_RESULTS, LONG_FLAG, LOCAL_FILES, CONNECT_ATTRS, SESSION_TRACK where the server has it; FOUND_ROWS, DEPRECATE_EOF and
+/// MULTI_RESULTS by [`Flavor`]. Never: MULTI_STATEMENTS, COMPRESS, CONNECT_WITH_DB.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -142,7 +147,23 @@ impl Connection {
             Ok(()) => self.stream.flush().await,
             Err(error) => Err(error),
         };
-        sent.map_err(|error| self.lost(&error.to_string()))
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.why_closed(&error.to_string()).await),
+        }
+    }
+
+    /// A server that finds a command too long says so and closes the connection, while the rest is still being written.
+    async fn why_closed(&mut self, cause: &str) -> BackendError {
+        let last_words = tokio::time::timeout(LAST_WORDS_WAIT, self.packet()).await;
+        if let Ok(Ok(packet)) = last_words
+            && let Ok(error) = ErrPacket::decode(&packet)
+            && error.code == ER_NET_PACKET_TOO_LARGE
+        {
+            let message = String::from_utf8_lossy(&error.message).into_owned();
+            return BackendError::PacketTooLarge { server: self.server.clone(), message };
+        }
+        self.lost(cause)
     }
 
     /// Sends one command: `payload` begins with the command's byte. As [`Connection::send`], not cancel safe.

@@ -38,6 +38,9 @@ pub(crate) enum BackendError {
     QueueFull { server: ServerName, waiting: usize },
     #[error("the connection to {server} was lost: {cause}")]
     Lost { server: ServerName, cause: String },
+    /// The server closed the connection in the middle of a command that is longer than it takes.
+    #[error("{server}: {message}")]
+    PacketTooLarge { server: ServerName, message: String },
     /// The session's variables or database, which another server took, were refused by this one.
     #[error("{server} refused the session's state: {message} ({code})")]
     StateRefused { server: ServerName, code: u16, message: String },
@@ -52,9 +55,10 @@ impl Classify for BackendError {
 
     fn retry(&self) -> Retry {
         match self {
-            BackendError::Lost { .. } | BackendError::Protocol { .. } | BackendError::StateRefused { .. } => {
-                Retry::Never
-            }
+            BackendError::Lost { .. }
+            | BackendError::Protocol { .. }
+            | BackendError::PacketTooLarge { .. }
+            | BackendError::StateRefused { .. } => Retry::Never,
             BackendError::Unreachable { .. }
             | BackendError::ConnectTimeout { .. }
             | BackendError::LoginRefused { .. }
@@ -76,6 +80,7 @@ impl Classify for BackendError {
             BackendError::Protocol { .. } => "SW1406",
             BackendError::BorrowTimeout { .. } | BackendError::QueueFull { .. } => "SW1402",
             BackendError::Lost { .. } => "SW1403",
+            BackendError::PacketTooLarge { .. } => "SW1104",
             BackendError::NotConnected { last, .. } => {
                 return ClientError { entry: last.client().entry, detail: self.to_string() };
             }

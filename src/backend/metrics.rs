@@ -174,6 +174,7 @@ fn result_label(error: &BackendError) -> &'static str {
         BackendError::NotConnected { last, .. } => result_label(last),
         BackendError::QueueFull { .. } => "queue_full",
         BackendError::Lost { .. } => "lost",
+        BackendError::PacketTooLarge { .. } => "packet_too_large",
         BackendError::StateRefused { .. } => "state_refused",
         BackendError::Closed { .. } => "closed",
     }

@@ -181,6 +181,7 @@ fn read_column(text: &str) -> Result<Column, String> {
         nullable: has("null"),
         auto_increment: has("auto_increment"),
         generated: has("generated"),
+        default: rest.iter().find_map(|word| word.strip_prefix("default=")).map(Into::into),
     })
 }
 

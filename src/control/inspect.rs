@@ -154,6 +154,16 @@ fn check_table(
             let column = columns
                 .and_then(|columns| columns.iter().find(|column| column.name.eq_ignore_ascii_case(key)));
             let mut warn = |text: String| inspection.findings.push(Finding::Warning(text));
+            let mut others = columns.iter().flat_map(|columns| columns.iter());
+            if let Some(numbered) =
+                others.find(|column| column.auto_increment && !column.name.eq_ignore_ascii_case(key))
+            {
+                warn(format!(
+                    "table {name}: each shard numbers {} for itself, so numbers repeat unless the servers count in steps \
+                     (auto_increment_increment, auto_increment_offset)",
+                    numbered.name
+                ));
+            }
             if let Some(column) = column {
                 if column.nullable {
                     warn(format!(

@@ -216,7 +216,8 @@ pub(super) async fn read_tables(
     // The casts keep servers from answering with types of their own; names have the case that the server stores.
     let question = format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, CAST(COLUMN_TYPE AS CHAR), IS_NULLABLE, \
-         CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED), CHARACTER_SET_NAME, COLLATION_NAME, EXTRA \
+         CAST(CHARACTER_MAXIMUM_LENGTH AS UNSIGNED), CHARACTER_SET_NAME, COLLATION_NAME, \
+         CONCAT(COALESCE(EXTRA, ''), '|', COALESCE(COLUMN_DEFAULT, '')) \
          FROM information_schema.COLUMNS WHERE LOWER(TABLE_SCHEMA) IN ({}) \
          ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
         schemas.join(", ")
@@ -242,7 +243,7 @@ fn quote(text: &str) -> String {
 async fn column(
     client: &mut Client,
     collations: &Collations,
-    (_, _, name, word, full, nullable, length, charset, collation, extra): ColumnRow,
+    (_, _, name, word, full, nullable, length, charset, collation, filling): ColumnRow,
 ) -> Result<Column, ControlError> {
     let full = full.to_ascii_lowercase();
     let integer = |bits| ColumnType::Integer { bits, unsigned: full.contains("unsigned") };
@@ -270,8 +271,11 @@ async fn column(
         "decimal" => ColumnType::Decimal,
         _ => ColumnType::Other(full.clone()),
     };
+    let filling = filling.unwrap_or_default();
+    let (extra, default) = filling.split_once('|').unwrap_or_default();
+    let default = default_expression(extra, default);
     // `DEFAULT_GENERATED` only says that the default is an expression.
-    let extra = extra.unwrap_or_default().to_ascii_uppercase().replace("DEFAULT_GENERATED", "");
+    let extra = extra.to_ascii_uppercase().replace("DEFAULT_GENERATED", "");
     Ok(Column {
         name,
         kind,
@@ -279,7 +283,15 @@ async fn column(
         nullable: nullable.eq_ignore_ascii_case("yes"),
         auto_increment: extra.contains("AUTO_INCREMENT"),
         generated: extra.contains("GENERATED") || extra.contains("VIRTUAL") || extra.contains("PERSISTENT"),
+        default,
     })
+}
+
+/// MySQL marks expressions, MariaDB quotes what is none.
+fn default_expression(extra: &str, default: &str) -> Option<Box<str>> {
+    let marked = extra.to_ascii_uppercase().contains("DEFAULT_GENERATED");
+    let computed = !default.starts_with('\'') && default.contains('(');
+    (marked || computed).then(|| default.into())
 }
 
 /// Weights of texts that the map spells out and that are not plain ASCII: any server that answers will do. What none tells is a

@@ -130,7 +130,7 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "08S01",
         Kind::Limit,
         "a packet larger than the limit",
-        "raise limits.packet_bytes_max or send less at once",
+        "raise limits.packet_bytes_max, or max_allowed_packet of the server named, or send less at once",
     ),
     // 1105 said that prepared statements were not supported.
     own(
@@ -140,6 +140,30 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Protocol,
         "packets out of order",
         "the client must number its packets from zero in each command",
+    ),
+    own(
+        "SW1110",
+        1157,
+        "08S01",
+        Kind::Protocol,
+        "a compressed packet that cannot be unpacked",
+        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
+    ),
+    mysql(
+        "SW1107",
+        3948,
+        "42000",
+        Kind::Access,
+        "LOAD DATA LOCAL of a client that sends no files",
+        "allow local files in the client (--local-infile, allowLoadLocalInfile) and on the servers (local_infile)",
+    ),
+    own(
+        "SW1110",
+        1157,
+        "08S01",
+        Kind::Protocol,
+        "a compressed packet that cannot be unpacked",
+        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
     ),
     mysql(
         "SW1111",
@@ -180,14 +204,6 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Protocol,
         "an argument of a type that servers read differently",
         "bind the value as a number, a string, a date or a time",
-    ),
-    own(
-        "SW1110",
-        1157,
-        "08S01",
-        Kind::Protocol,
-        "a compressed packet that cannot be unpacked",
-        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
     ),
     own(
         "SW1201",

@@ -7,14 +7,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::ClientError;
 use crate::wire::{
-    CapabilityFlags, Chaining, Compression, ErrPacket, Framer, OkPacket, PIECE_BYTES, PacketError, RowFormat,
-    StatusFlags, TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof, encode_packet,
+    CapabilityFlags, Chaining, Compression, ErrPacket, FilePart, FileReader, Framer, OkPacket, PIECE_BYTES,
+    PacketError, RowFormat, StatusFlags, TextResult, encode_eof, encode_err, encode_ok, encode_ok_as_eof,
+    encode_packet,
 };
 
 /// Bytes that a client may send ahead while its statement runs; after that it is not read until the statement ends.
 const READ_AHEAD_MAX: usize = 64 * 1024;
 /// Replies are written out when this many bytes have gathered.
 const WRITE_BATCH: usize = 64 * 1024;
+/// Room for reads of a file.
+const FILE_READ_BYTES: usize = 64 * 1024;
 /// Room for reads: a buffer of this length serves many short commands.
 const READ_BYTES: usize = 4 * 1024;
 /// A read is not begun with less room than this.
@@ -31,6 +34,8 @@ pub(crate) struct Client<S> {
     framer: Framer,
     capabilities: CapabilityFlags,
     traffic: Traffic,
+    /// Where the file is that the client sends.
+    file: FileReader,
     /// `None` costs nothing but a look.
     compressed: Option<Box<Compressed>>,
     /// Further results follow in the answer to this command.
@@ -83,8 +88,17 @@ impl<S: Stream> Client<S> {
     ) -> Client<S> {
         let traffic = Traffic { from_client: received.len() as u64, to_client: 0 };
         let framer = Framer::new(packet_bytes_max);
-        let (compressed, more_results) = (None, false);
-        Client { stream, received, out: Vec::new(), framer, capabilities, traffic, compressed, more_results }
+        Client {
+            stream,
+            received,
+            out: Vec::new(),
+            framer,
+            capabilities,
+            traffic,
+            file: FileReader::default(),
+            compressed: None,
+            more_results: false,
+        }
     }
 
     /// From now on everything is compressed, in both directions.
@@ -93,6 +107,7 @@ impl<S: Stream> Client<S> {
         self.compressed = Some(Box::new(Compressed { compression, received, out: Vec::new() }));
         // As in servers, only the packets around are in order: clients number the others as they like.
         self.framer = Framer::unchecked(packet_bytes_max);
+        self.file = FileReader::unchecked();
         self
     }
 
@@ -143,6 +158,28 @@ impl<S: Stream> Client<S> {
                 } else {
                     Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()))
                 };
+            }
+        }
+    }
+
+    /// The next bytes of the file that the client sends, as they come; `None` at its end. The next call begins where this one
+    /// ended. Cancel safe.
+    pub(super) async fn file_part(&mut self) -> Result<Option<Bytes>, CommandError> {
+        loop {
+            if let Some(part) = self.file.take(&mut self.received, self.framer.sequence_mut())? {
+                return Ok(match part {
+                    FilePart::Bytes(bytes) => Some(bytes),
+                    FilePart::End => {
+                        if let Some(compressed) = &mut self.compressed {
+                            compressed.compression.answer();
+                        }
+                        None
+                    }
+                });
+            }
+            self.received.reserve(FILE_READ_BYTES);
+            if self.read().await? == 0 {
+                return Err(CommandError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::exchange::{Answer, answer, ask};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::moment;
 use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::topology::ShardName;
@@ -64,27 +65,41 @@ pub(crate) enum Tally {
     First,
 }
 
-/// Runs a write on all participants, or on none.
+/// Runs a write on all participants, or on none. `moment`, since the epoch, is what the clock says to it on every server: defaults
+/// and NOW() then are the same in all rows and all copies. `None` leaves the session's own.
 ///
 /// An interruption is heeded until the first COMMIT is sent; the connections must then be closed, which rolls back. After that it
 /// ends the waiting, as does [`COMMIT_WAIT_MAX`]: SW1305 tells which shards have not answered.
 pub(crate) async fn write_everywhere(
     participants: &mut [Participant<'_>],
     tally: Tally,
+    moment: Option<Duration>,
     interrupt: &Interrupt<'_>,
 ) -> Result<OkPacket, Failure> {
-    let answers = tokio::select! {
+    let written = tokio::select! {
         biased;
-        answers = write(participants) => answers?,
+        written = write(participants, moment) => written,
         interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
     };
-    commit(participants, interrupt).await?;
+    if written.is_ok() {
+        commit(participants, interrupt).await?;
+    }
+    if moment.is_some() && matches!(written, Ok(_) | Err(Failure::Server { .. })) {
+        moment::leave(participants).await;
+    }
+    let answers = written?;
     Ok(combine(&answers, tally))
 }
 
 /// BEGIN and the statement on every shard; ROLLBACK on all when one refuses.
-async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
+async fn write(
+    participants: &mut [Participant<'_>],
+    moment: Option<Duration>,
+) -> Result<Vec<OkPacket>, Failure> {
     for participant in participants.iter_mut() {
+        if let Some(moment) = moment {
+            moment::send(participant, moment).await?;
+        }
         let mut packets = query_packet(b"BEGIN");
         packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
@@ -92,6 +107,11 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
     let mut answers = Vec::with_capacity(participants.len());
     let mut refusal = None;
     for participant in participants.iter_mut() {
+        if moment.is_some()
+            && let Some(refused) = moment::answered(participant).await?
+        {
+            refusal.get_or_insert(refused);
+        }
         let connection = &mut *participant.connection;
         answer(connection).await?;
         match answer(connection).await? {
@@ -121,7 +141,10 @@ async fn write(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Fa
 }
 
 /// COMMIT goes to all shards before any answer is read. From here on an error means that the outcome differs by shard.
-async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>) -> Result<(), Failure> {
+pub(super) async fn commit(
+    participants: &mut [Participant<'_>],
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
     let packet = query_packet(b"COMMIT");
     let mut failed = Vec::new();
     let mut sent = vec![true; participants.len()];
@@ -166,7 +189,30 @@ async fn commit(participants: &mut [Participant<'_>], interrupt: &Interrupt<'_>)
 }
 
 /// Runs a definition on all participants. Definitions cannot be rolled back: what happened is reported by shard.
-pub(crate) async fn define_everywhere(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
+/// The moment is that of the rows that a new column's default fills.
+pub(crate) async fn define_everywhere(
+    participants: &mut [Participant<'_>],
+    moment: Option<Duration>,
+) -> Result<OkPacket, Failure> {
+    let Some(moment) = moment else { return define(participants).await };
+    for participant in participants.iter_mut() {
+        moment::send(participant, moment).await?;
+    }
+    let mut refusal = None;
+    for participant in participants.iter_mut() {
+        refusal = refusal.or(moment::answered(participant).await?);
+    }
+    let defined = match refusal {
+        None => define(participants).await,
+        Some(refusal) => Err(refusal),
+    };
+    if matches!(defined, Ok(_) | Err(Failure::Server { .. } | Failure::Refused(_))) {
+        moment::leave(participants).await;
+    }
+    defined
+}
+
+async fn define(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failure> {
     for participant in participants.iter_mut() {
         participant.connection.send(participant.command).await?;
     }
@@ -197,7 +243,7 @@ fn text_of(packet: &ErrPacket) -> String {
     format!("{} ({})", String::from_utf8_lossy(&packet.message), packet.code)
 }
 
-fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
+pub(super) fn combine(answers: &[OkPacket], tally: Tally) -> OkPacket {
     let Some(first) = answers.first() else { return OkPacket::default() };
     let mut whole = first.clone();
     if tally == Tally::First {

@@ -1,13 +1,15 @@
 //! Runs a merge: all shards work at the same time, `merge` says whose next row is wanted. Nothing goes to the client before
 //! every shard has begun its result and its types are known to be comparable; after that a slow client stops the servers' reads.
 
+use bytes::Bytes;
+
 use super::client::{Client, Stream};
-use super::concatenate::{Head, Next, drain, end, head, next_row, put};
 use super::everywhere::Participant;
 use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::merge::{MergeError, Merger, Step};
+use super::results::{Begun, Next, begin_all, drain, end, next_row, put};
 use crate::error::ClientError;
 use crate::planner::Merge;
 use crate::wire::{
@@ -16,11 +18,13 @@ use crate::wire::{
 };
 
 /// What a merge may take and is told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) session_status: StatusFlags,
     /// What the shards' rows are, and the client's.
     pub(crate) format: RowFormat,
+    /// Of the plan's conditions, in their order.
+    pub(crate) literals: Vec<Vec<u8>>,
     /// For groups that must be sorted.
     pub(crate) bytes_max: usize,
 }
@@ -33,11 +37,8 @@ pub(crate) async fn merge<S: Stream>(
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    for participant in participants.iter_mut() {
-        participant.connection.send(participant.command).await?;
-    }
     let result = forward(plan, participants, terms, client, interrupt).await;
-    if let Err(Failure::Server { .. }) = result {
+    if let Err(Failure::Server { .. } | Failure::Refused(_)) = result {
         drain(participants, client, interrupt).await;
     }
     result
@@ -50,27 +51,23 @@ async fn forward<S: Stream>(
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    let mut heads = Vec::with_capacity(participants.len());
-    for participant in participants.iter_mut() {
-        match head(participant, client, interrupt).await? {
-            Ok(head) => heads.push(head),
-            Err(packet) => return Err(Failure::Server { shard: participant.shard.clone(), packet }),
-        }
-    }
-    let columns = definitions(participants, &heads)?;
-    let mut merger = Merger::new(plan, &columns, terms.bytes_max).map_err(refusal)?;
+    let begun = begin_all(participants, client, interrupt).await?;
+    let columns = definitions(participants, &begun)?;
+    let mut merger = Merger::new(plan, &columns, &terms.literals, terms.bytes_max).map_err(refusal)?;
     let seen = &columns[0][..columns[0].len().saturating_sub(plan.hidden)];
     let mut outcome = Outcome::default();
-    let mut sources = Sources { open: participants.iter().map(|_| true).collect() };
+    let (heads, first): (Vec<_>, Vec<_>) =
+        begun.into_iter().map(|begun| (begun.columns, Source::At(begun.first))).unzip();
+    let mut sources = Sources { each: first, participants };
     let mut begun = false;
     loop {
         match merger.step().map_err(refusal)? {
             Step::Need(input) => {
-                let row = sources.next(input, participants, client, interrupt, &mut outcome).await?;
+                let row = sources.next(input, client, interrupt, &mut outcome).await?;
                 let row = match (row, terms.format) {
                     (Some(row), RowFormat::Binary) => {
                         let text = text_of_binary(&row, &columns[input]);
-                        let connection = &*participants[input].connection;
+                        let connection = &*sources.participants[input].connection;
                         Some(text.map_err(|_| unexpected(connection, "a row that cannot be read"))?.into())
                     }
                     (row, _) => row,
@@ -96,70 +93,81 @@ async fn forward<S: Stream>(
     if !begun {
         begin(&heads, plan.hidden, terms.session_status, client, interrupt).await?;
     }
-    // Beyond LIMIT: each shard was told to stop soon.
-    for input in 0..participants.len() {
-        while sources.next(input, participants, client, interrupt, &mut outcome).await?.is_some() {}
+    // Beyond LIMIT. Most shards were told to stop there, too.
+    for input in 0..columns.len() {
+        while sources.next(input, client, interrupt, &mut outcome).await?.is_some() {}
     }
     outcome.columns = (columns[0].len() - plan.hidden) as u64;
     end(client, terms.session_status, &outcome, interrupt).await?;
     Ok(outcome)
 }
 
-/// Which participants have rows left.
-struct Sources {
-    open: Vec<bool>,
+/// Where a shard's rows stand.
+enum Source {
+    /// This comes next; it was read already.
+    At(Next),
+    Open,
+    Ended,
 }
 
-impl Sources {
+struct Sources<'p, 's> {
+    each: Vec<Source>,
+    participants: &'p mut [Participant<'s>],
+}
+
+impl Sources<'_, '_> {
+    /// The shard's next row; none when it has no more.
     async fn next<S: Stream>(
         &mut self,
         input: usize,
-        participants: &mut [Participant<'_>],
         client: &mut Client<S>,
         interrupt: &Interrupt<'_>,
         outcome: &mut Outcome,
-    ) -> Result<Option<bytes::Bytes>, Failure> {
-        if !self.open[input] {
-            return Ok(None);
-        }
-        match next_row(&mut participants[input], client, interrupt, outcome).await? {
-            Next::Row(row) => Ok(Some(row)),
-            Next::End => {
-                self.open[input] = false;
-                Ok(None)
+    ) -> Result<Option<Bytes>, Failure> {
+        let next = match std::mem::replace(&mut self.each[input], Source::Open) {
+            Source::At(next) => next,
+            Source::Open => next_row(&mut self.participants[input], client, interrupt).await?,
+            Source::Ended => {
+                self.each[input] = Source::Ended;
+                return Ok(None);
             }
+        };
+        let row = next.row(outcome);
+        if row.is_none() {
+            self.each[input] = Source::Ended;
         }
+        Ok(row)
     }
 }
 
 fn definitions(
     participants: &[Participant<'_>],
-    heads: &[Head],
+    begun: &[Begun],
 ) -> Result<Vec<Vec<ColumnDefinition>>, Failure> {
-    let of = |(participant, head): (&Participant<'_>, &Head)| {
+    let of = |(participant, begun): (&Participant<'_>, &Begun)| {
         let columns: Result<Vec<_>, _> =
-            head.columns.iter().skip(1).map(|column| ColumnDefinition::decode(column)).collect();
+            begun.columns.iter().skip(1).map(|column| ColumnDefinition::decode(column)).collect();
         columns.map_err(|_| {
             Failure::Backend(unexpected(participant.connection, "a column definition that cannot be read"))
         })
     };
-    participants.iter().zip(heads).map(of).collect()
+    participants.iter().zip(begun).map(of).collect()
 }
 
 /// The definitions of the columns that the client asked for, as the first shard says.
 async fn begin<S: Stream>(
-    heads: &[Head],
+    heads: &[Vec<Bytes>],
     hidden: usize,
     status: StatusFlags,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<(), Failure> {
     let Some(head) = heads.first() else { return Ok(()) };
-    let seen = head.columns.len().saturating_sub(1 + hidden);
+    let seen = head.len().saturating_sub(1 + hidden);
     let mut count = Vec::new();
     put_lenenc_int(&mut count, seen as u64);
     put(client, &count, interrupt).await?;
-    for column in head.columns.iter().skip(1).take(seen) {
+    for column in head.iter().skip(1).take(seen) {
         put(client, column, interrupt).await?;
     }
     if !client.deprecate_eof() {

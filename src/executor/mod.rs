@@ -13,9 +13,13 @@ mod failure;
 mod gather;
 mod handle;
 mod interrupt;
+mod load;
+mod load_many;
 mod merge;
 pub(crate) mod metrics;
+mod moment;
 mod passthrough;
+mod results;
 
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
@@ -29,4 +33,7 @@ pub(crate) use handle::{
     last_row_sent, reply_prepared,
 };
 pub(crate) use interrupt::Interrupt;
+pub(crate) use load::pass_load;
+pub(crate) use load_many::{Share, load_everywhere};
+pub(crate) use merge::{Merger, Step};
 pub(crate) use passthrough::passthrough;

@@ -8,9 +8,10 @@ use super::alarm::Call;
 use super::client::Client;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::load::pass_file;
 use crate::backend::{BackendError, Connection};
 use crate::wire::{
-    Boundary, BoundaryError, Chaining, HEADER_BYTES, Malformed, Outcome, Progress, without_session_state,
+    Boundary, BoundaryError, HEADER_BYTES, Malformed, Outcome, Progress, without_session_state,
 };
 
 /// Forwards the response to one command that was sent on `connection`; `boundary` knows the form of such responses. Bytes are
@@ -21,14 +22,15 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
     interrupt: &Interrupt<'_>,
     mut boundary: Boundary,
 ) -> Result<Outcome, Failure> {
-    let mut chaining = None;
+    // The number of the response's first packet.
+    let mut first = None;
     let mut state_changed = false;
     let mut more_needed = connection.received.len() < HEADER_BYTES;
     loop {
         if more_needed && let Err(failure) = wait(connection, client, interrupt).await {
             return Err(settle(failure, &boundary, client));
         }
-        let progress = match advance(&mut boundary, connection, client, &mut chaining) {
+        let progress = match advance(&mut boundary, connection, client, &mut first) {
             Ok(progress) => progress,
             Err(error) => {
                 let error =
@@ -60,6 +62,13 @@ pub(crate) async fn passthrough<S: super::client::Stream>(
             client.count_packets(boundary.packets());
             return Ok(Outcome { state_changed, ..boundary.outcome() });
         }
+        if boundary.waits_for_file() {
+            client.count_packets(boundary.packets());
+            let number = first.take().unwrap_or_default().wrapping_add(boundary.packets());
+            boundary.file_was_sent();
+            client.flush().await.map_err(Failure::ClientGone)?;
+            pass_file(connection, number, client, interrupt).await?;
+        }
         more_needed = progress.state_at.is_none();
     }
 }
@@ -69,12 +78,12 @@ fn advance<S: super::client::Stream>(
     boundary: &mut Boundary,
     connection: &mut Connection,
     client: &Client<S>,
-    chaining: &mut Option<Chaining>,
+    first: &mut Option<u8>,
 ) -> Result<Progress, BoundaryError> {
     let Some(&number) = connection.received.get(HEADER_BYTES - 1) else {
         return boundary.advance(&connection.received);
     };
-    let chaining = *chaining.get_or_insert_with(|| client.chaining(number));
+    let chaining = client.chaining(*first.get_or_insert(number));
     if chaining.changes_nothing() {
         boundary.advance(&connection.received)
     } else {

@@ -40,6 +40,8 @@ pub(super) struct Analysis<'r> {
     pub(super) shard_column: bool,
     /// The first function seen whose value would differ between copies.
     pub(super) varying: Option<String>,
+    /// Some query takes the first rows of more.
+    pub(super) limited: bool,
     /// Functions that are not the server's own.
     pub(super) stored: Vec<Stored>,
     /// MATCH … AGAINST where only its truth counts.
@@ -125,6 +127,7 @@ impl<'r> Analysis<'r> {
             verb: Verb::Read,
             shard_column: mentioned,
             varying: None,
+            limited: false,
             stored: Vec::new(),
             searches: Vec::new(),
             depth: 0,

@@ -27,6 +27,7 @@ pub(super) fn update(update: &Update, request: &Request<'_>, topology: &Topology
     }
     condition(&mut analysis, update.selection.as_ref(), block);
     for assignment in &update.assignments {
+        takes_default(&mut analysis, &assignment.value);
         analysis.expressions(&assignment.value, &Names::NONE, block);
     }
     analysis.expressions(&update.order_by, &Names::NONE, block);
@@ -38,7 +39,7 @@ pub(super) fn update(update: &Update, request: &Request<'_>, topology: &Topology
             Err(error) => analysis.refuse(error),
         }
     }
-    finish(analysis, block, &targets, update.limit.is_some(), request, topology)
+    finish(analysis, block, &targets, update.limit.is_some(), topology)
 }
 
 pub(super) fn delete(delete: &Delete, request: &Request<'_>, topology: &Topology) -> Plan {
@@ -66,7 +67,7 @@ pub(super) fn delete(delete: &Delete, request: &Request<'_>, topology: &Topology
     if targets.is_empty() {
         targets = (0..analysis.refs.len()).filter(|of| analysis.refs[*of].home == block).take(1).collect();
     }
-    finish(analysis, block, &targets, delete.limit.is_some(), request, topology)
+    finish(analysis, block, &targets, delete.limit.is_some(), topology)
 }
 
 fn plain_name(tables: &TableWithJoins) -> Option<&ObjectName> {
@@ -162,7 +163,6 @@ fn finish(
     block: BlockId,
     targets: &[RefId],
     limited: bool,
-    request: &Request<'_>,
     topology: &Topology,
 ) -> Plan {
     let tables = analysis.tables();
@@ -173,8 +173,9 @@ fn finish(
     let copies = targets.iter().find(|of| analysis.refs[**of].place == Place::Reference);
     let plan = match (placed, copies) {
         (Placed::Refused(error), _) => Plan::refused(Verb::Write, error),
-        (Placed::Anywhere { reference: true, .. }, Some(_)) => {
-            copies_plan(limited, analysis.varying.as_deref(), request)
+        (Placed::Anywhere { reference: true, system: false }, Some(_)) => {
+            analysis.limited |= limited;
+            copies_plan(&analysis)
         }
         (_, Some(of)) => Plan::refused(
             Verb::Write,
@@ -210,15 +211,26 @@ fn finish(
     plan.over(tables)
 }
 
+/// `DEFAULT` as a value, where an expression fills the column.
+pub(super) fn takes_default(analysis: &mut Analysis<'_>, value: &Expr) {
+    let is_default = matches!(value, Expr::Identifier(name)
+        if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("DEFAULT"));
+    if is_default && analysis.fills_varying() {
+        analysis.varying.get_or_insert_with(|| "DEFAULT".to_owned());
+    }
+}
+
 /// A write to all copies of a reference table, if it does the same to each.
-pub(super) fn copies_plan(limited: bool, varying: Option<&str>, request: &Request<'_>) -> Plan {
-    let features = request.statement.features;
+pub(super) fn copies_plan(analysis: &Analysis<'_>) -> Plan {
+    let features = analysis.request.statement.features;
     let state = features.has(Feature::UserVariable) || features.has(Feature::UserVariableWrite);
-    let cause = match (limited, varying, state) {
-        (true, _, _) => Some("LIMIT, which may choose other rows in each copy".to_owned()),
-        (_, Some(name), _) => Some(format!("{name}(), whose value would differ between the copies")),
-        (_, _, true) => Some("a user variable".to_owned()),
-        _ => None,
+    let server = features.has(Feature::SystemVariable);
+    let cause = match &analysis.varying {
+        _ if analysis.limited => Some("LIMIT, which may choose other rows in each copy".to_owned()),
+        Some(name) => Some(format!("{name}, whose value could differ between the copies")),
+        None if state => Some("a user variable".to_owned()),
+        None if server => Some("a system variable, which is each server's own".to_owned()),
+        None => analysis.obstacle.map(str::to_owned),
     };
     match cause {
         Some(cause) => {
@@ -226,8 +238,7 @@ pub(super) fn copies_plan(limited: bool, varying: Option<&str>, request: &Reques
             Plan::refused(Verb::Write, ClientError::new("SW1202", detail))
         }
         None => {
-            let proof =
-                "A reference table has a copy on every shard; the same statement does the same to each copy.";
+            let proof = "A reference table has a copy on every shard; the same statement at the same moment does the same to each copy.";
             Plan::new(Verb::Write, Routing::Everywhere, "reference-write", proof).combined(Combine::Identical)
         }
     }

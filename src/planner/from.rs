@@ -9,6 +9,7 @@ use super::names::{Place, split};
 use super::predicate::Predicate;
 use super::walk::{Names, Shape};
 use crate::error::ClientError;
+use crate::sql::Flavor;
 
 /// What stands to the left of a join, within one item of FROM.
 struct Left {
@@ -278,7 +279,22 @@ impl Analysis<'_> {
     ) -> Option<Vec<RefId>> {
         let mut at = Some(names);
         while let Some(scope) = at {
-            let named = |cte: &Cte| cte.alias.name.value.eq_ignore_ascii_case(table);
+            let folded = table.to_lowercase();
+            let named = |cte: &Cte| {
+                let name = &cte.alias.name.value;
+                name == table || name.to_lowercase() == folded
+            };
+            let known = scope.own.into_iter().chain(0..scope.count);
+            if let Some(cte) = known.map(|at| &scope.ctes[at]).find(|cte| named(cte))
+                && cte.alias.name.value != table
+                && self.request.context.flavor == Flavor::MySql
+            {
+                // MariaDB finds it; MySQL does under lower_case_table_names alone, else looks for a table.
+                let detail =
+                    format!("{table}, which a common table expression is called but for the case of letters");
+                self.refuse(ClientError::new("SW1202", detail));
+                return Some(Vec::new());
+            }
             if let Some(own) = scope.own
                 && named(&scope.ctes[own])
             {

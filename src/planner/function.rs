@@ -9,16 +9,15 @@ const AGGREGATES: &[&str] = &[
     "ST_COLLECT", "SUM", "VARIANCE", "VAR_POP", "VAR_SAMP",
 ];
 
-/// Functions whose value depends on the server, the moment or chance: a write to several copies with one of them would
-/// make the copies differ.
+/// Functions whose value depends on the server, chance or the order of rows: a write to several copies with one of them
+/// would make the copies differ. The clock is not among them: a write on several shards has one moment for all.
 #[rustfmt::skip]
 const VARYING: &[&str] = &[
-    "BENCHMARK", "CONNECTION_ID", "CURDATE", "CURRENT_DATE", "CURRENT_ROLE", "CURRENT_TIME",
-    "CURRENT_TIMESTAMP", "CURRENT_USER", "CURTIME", "FOUND_ROWS", "GET_LOCK", "IS_FREE_LOCK", "IS_USED_LOCK",
-    "LASTVAL", "LAST_INSERT_ID", "LOAD_FILE", "LOCALTIME", "LOCALTIMESTAMP", "MASTER_POS_WAIT", "NEXTVAL",
-    "NOW", "RAND", "RANDOM_BYTES", "RELEASE_ALL_LOCKS", "RELEASE_LOCK", "ROW_COUNT", "SESSION_USER", "SETVAL",
-    "SLEEP", "SYSDATE", "SYSTEM_USER", "SYS_GUID", "UNIX_TIMESTAMP", "USER", "UTC_DATE", "UTC_TIME",
-    "UTC_TIMESTAMP", "UUID", "UUID_SHORT", "UUID_V4", "UUID_V7", "VERSION",
+    "ANY_VALUE", "BENCHMARK", "CONNECTION_ID", "CURRENT_ROLE", "CURRENT_USER", "FOUND_ROWS", "GET_LOCK",
+    "GROUP_CONCAT", "IS_FREE_LOCK", "IS_USED_LOCK", "JSON_ARRAYAGG", "LASTVAL", "LAST_INSERT_ID",
+    "LOAD_FILE", "MASTER_POS_WAIT", "NEXTVAL", "RAND", "RANDOM_BYTES", "RELEASE_ALL_LOCKS",
+    "RELEASE_LOCK", "ROW_COUNT", "SESSION_USER", "SETVAL", "SLEEP", "SYSDATE", "SYSTEM_USER",
+    "SYS_GUID", "USER", "UUID", "UUID_SHORT", "UUID_V4", "UUID_V7", "VERSION",
 ];
 
 /// Functions that several shards may compute side by side: their value depends on arguments, clock or chance, not on
@@ -109,6 +108,15 @@ pub(super) fn is_varying(name: &str) -> bool {
     holds(VARYING, name)
 }
 
+/// Whether an expression that fills a column gives each copy of a row a value of its own.
+pub(super) fn fills_varying(expression: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || matches!(character, '_' | '$');
+    expression.split(|character| !is_part(character)).filter(|word| !word.is_empty()).any(|word| {
+        let called = expression.split(word).skip(1).any(|rest| rest.trim_start_matches('`').starts_with('('));
+        is_varying(word) || called && !is_native(word)
+    })
+}
+
 /// May be computed by several shards for one statement.
 pub(super) fn is_pure(name: &str) -> bool {
     holds(PURE, name)
@@ -148,6 +156,10 @@ mod tests {
         assert!(!is_pure("my_own_function"));
         assert!(is_native("st_simplify") && is_native("sleep") && is_native("row_number"));
         assert!(!is_native("my_own_function"));
+        assert!(
+            fills_varying("uuid()") && fills_varying("(1 + rand())") && fills_varying("nextval(`shop`.`s`)")
+        );
+        assert!(!fills_varying("current_timestamp(6)") && !fills_varying("concat('a',json_array())"));
         assert_eq!(aggregate("any_value"), None);
     }
 }

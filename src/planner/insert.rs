@@ -7,9 +7,10 @@ use sqlparser::ast::{
 
 use super::Request;
 use super::analysis::{Analysis, RefId};
-use super::change::copies_plan;
+use super::change::{copies_plan, takes_default};
+use super::function::fills_varying;
 use super::names::{KeyColumn, Place, parts, split};
-use super::physical::{Combine, InsertId, KeyExpression, Plan, Routing, Verb};
+use super::physical::{Combine, InsertId, KeyExpression, Numbered, Plan, Routing, Verb};
 use super::proof::Placed;
 use super::query::{co_located, pinned, single};
 use super::walk::Names;
@@ -43,9 +44,11 @@ pub(super) fn plan(insert: &Insert, request: &Request<'_>, topology: &Topology) 
     }
     // What ON DUPLICATE KEY UPDATE reads stands in the block of the target.
     for assignment in duplicates(insert) {
+        takes_default(&mut analysis, &assignment.value);
         analysis.expressions(&assignment.value, &Names::NONE, block);
     }
     for assignment in &insert.assignments {
+        takes_default(&mut analysis, &assignment.value);
         analysis.expressions(&assignment.value, &Names::NONE, block);
     }
     analysis.returning(insert.returning.as_deref(), block);
@@ -63,7 +66,7 @@ pub(super) fn plan(insert: &Insert, request: &Request<'_>, topology: &Topology) 
     let plan = match &target.place {
         Place::Single(shard) => single(Verb::Write, *shard, topology),
         Place::System => Plan::refused(Verb::Write, ClientError::new("SW1215", "a write to a system schema")),
-        Place::Reference => reference(&target, &analysis, request),
+        Place::Reference => reference(&target, &mut analysis, request),
         Place::Sharded(key) if rows => sharded_rows(&target, key, &analysis, request),
         Place::Sharded(key) => sharded_set(&target, key, &analysis),
     };
@@ -103,7 +106,7 @@ fn values(analysis: &mut Analysis<'_>, request: &Request<'_>) -> Result<(), Clie
     let mut expressions: Vec<&[u8]> = Vec::new();
     for span in &request.statement.values {
         let value = request.text.get(span.start as usize..span.end as usize).unwrap_or_default();
-        if is_expression(value) {
+        if is_expression(value, request.context) {
             expressions.push(value);
         }
     }
@@ -135,6 +138,7 @@ fn look_through(
         return Err(error);
     }
     analysis.varying = analysis.varying.take().or(apart.varying.take());
+    analysis.limited |= apart.limited;
     analysis.obstacle = analysis.obstacle.or(apart.obstacle);
     analysis.stored.append(&mut apart.stored);
     analysis.refs.append(&mut apart.refs);
@@ -143,13 +147,24 @@ fn look_through(
     Ok(())
 }
 
-/// Neither a number nor a plain string nor NULL or DEFAULT.
-fn is_expression(value: &[u8]) -> bool {
-    let is_word = value.eq_ignore_ascii_case(b"NULL") || value.eq_ignore_ascii_case(b"DEFAULT");
-    let begins_a_name =
-        value.first().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'`'));
-    let calls = value.iter().any(|byte| matches!(byte, b'(' | b'@'));
-    !is_word && (begins_a_name || calls) && !is_plain_string(value)
+/// More than literals and what joins them, NULL or DEFAULT: there is a name, and be it that of a function.
+fn is_expression(value: &[u8], context: &sql::Context) -> bool {
+    if is_plain_string(value) || value.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    let mut lexer = sql::Lexer::new(value, context);
+    loop {
+        match lexer.next_token() {
+            Ok(token) => match token.kind {
+                sql::TokenKind::End => return false,
+                sql::TokenKind::Word(sql::Word::Null | sql::Word::Default)
+                | sql::TokenKind::Literal(_)
+                | sql::TokenKind::Symbol(_) => {}
+                _ => return true,
+            },
+            Err(_) => return true,
+        }
+    }
 }
 
 fn is_plain_string(value: &[u8]) -> bool {
@@ -386,37 +401,72 @@ fn one_key(target: &Target<'_>, key: &KeyColumn, value: KeyExpression) -> Plan {
     )
 }
 
-fn reference(target: &Target<'_>, analysis: &Analysis<'_>, request: &Request<'_>) -> Plan {
-    let plan = copies_plan(false, analysis.varying.as_deref(), request);
+fn reference(target: &Target<'_>, analysis: &mut Analysis<'_>, request: &Request<'_>) -> Plan {
+    let given = given_places(target, analysis, request);
+    let plan = copies_plan(analysis);
     if matches!(plan.routing, Routing::Refused { .. }) {
         return plan;
     }
     let Some(definition) = &target.definition else { return unknown_columns(target) };
     let generated = definition.iter().find(|column| column.auto_increment);
     if request.statement.rows.is_empty() {
-        let assigned = |column: &Column| {
-            target.insert.assignments.iter().any(|assignment| {
-                matches!(&assignment.target, AssignmentTarget::ColumnName(name)
-                    if column_name(name).is_some_and(|name| name.eq_ignore_ascii_case(&column.name))
-                    && analysis.constant(&assignment.value)
-                        .is_some_and(|value| matches!(value, KeyExpression::Slot(_)) && !analysis.may_be_null(&value)))
-            })
-        };
-        return match generated.filter(|column| !assigned(column)) {
-            Some(column) => without_number(target, column),
-            None => plan,
+        let Some(column) = generated else { return plan };
+        let value = assigned(target, &column.name).and_then(|value| analysis.constant(value));
+        return match value {
+            Some(value @ (KeyExpression::Slot(_) | KeyExpression::Negated(_))) => {
+                let routing = Routing::Copies { generated: Some(Numbered::Assigned(value)), given, arity: 0 };
+                Plan { routing, ..plan }
+            }
+            _ => without_number(target, column),
         };
     }
     let columns = target.columns.as_deref().unwrap_or_default();
     let place = match generated {
         Some(column) => match place_of(columns, &column.name) {
-            Some(place) => Some(place),
+            Some(place) => Some(Numbered::Value(place)),
             None => return without_number(target, column),
         },
         None => None,
     };
-    let routing = Routing::Copies { generated: place, arity: columns.len() };
+    let routing = Routing::Copies { generated: place, given, arity: columns.len() };
     Plan { routing, ..plan }
+}
+
+/// The value that INSERT … SET gives the column.
+fn assigned<'i>(target: &Target<'i>, column: &str) -> Option<&'i Expr> {
+    let found = target.insert.assignments.iter().rfind(|assignment| match &assignment.target {
+        AssignmentTarget::ColumnName(name) => {
+            column_name(name).is_some_and(|name| name.eq_ignore_ascii_case(column))
+        }
+        AssignmentTarget::Tuple(_) => false,
+    });
+    found.map(|assignment| &assignment.value)
+}
+
+/// Places in the rows of columns whose defaults would give each copy a value of its own. One that no value is given is noted.
+fn given_places(target: &Target<'_>, analysis: &mut Analysis<'_>, request: &Request<'_>) -> Vec<usize> {
+    let by_assignment = request.statement.rows.is_empty() && !target.insert.assignments.is_empty();
+    let columns = target.columns.as_deref().unwrap_or_default();
+    let mut places = Vec::new();
+    for column in target.definition.iter().flat_map(|columns| columns.iter()) {
+        if !column.default.as_deref().is_some_and(fills_varying) {
+            continue;
+        }
+        let is_given = match by_assignment {
+            true => assigned(target, &column.name).is_some(),
+            false => match place_of(columns, &column.name) {
+                Some(place) => {
+                    places.push(place);
+                    true
+                }
+                None => false,
+            },
+        };
+        if !is_given {
+            analysis.varying.get_or_insert_with(|| format!("the default of {}", column.name));
+        }
+    }
+    places
 }
 
 fn without_number(target: &Target<'_>, column: &Column) -> Plan {
@@ -455,7 +505,7 @@ fn select(
     let passed_key = passed.zip(shape.block).and_then(|(item, block)| analysis.key_of(item, block));
     let constant = passed.and_then(|item| analysis.constant(item));
     // The target's own reference, the first of all, has no part in the proof of its source.
-    let own = std::mem::replace(&mut analysis.refs[0].place, Place::System);
+    let own = std::mem::replace(&mut analysis.refs[0].place, Place::Reference);
     let top = shape.block.filter(|_| !matches!(query.body.as_ref(), SetExpr::SetOperation { .. }));
     let placed = analysis.placed(top);
     let sources = analysis.sharded().len();
@@ -468,11 +518,8 @@ fn select(
             single(Verb::Write, *shard, topology)
         }
         (Place::Single(shard), Placed::One(source)) => apart(*shard, source, topology),
-        (
-            Place::Reference,
-            Placed::Anywhere { reference: true, .. } | Placed::Anywhere { system: false, .. },
-        ) => {
-            let limited = query.limit_clause.is_some();
+        (Place::Reference, Placed::Anywhere { system: false, .. }) => {
+            given_places(target, &mut analysis, request);
             let generated = target
                 .definition
                 .iter()
@@ -480,7 +527,7 @@ fn select(
                 .any(|column| column.auto_increment);
             match generated {
                 true => refuse("INSERT … SELECT into a reference table with an AUTO_INCREMENT column"),
-                false => copies_plan(limited, analysis.varying.as_deref(), request),
+                false => copies_plan(&analysis),
             }
         }
         (Place::Sharded(key), Placed::Anywhere { .. }) => match constant {

@@ -4,15 +4,19 @@
 //! * `walk` and `from` read the AST into an `analysis`: table references, joins, conditions (`predicate`), names (`column`).
 //! * `proof` decides from it whether shards can answer on their own.
 //! * `merge` — what is done with the rows of several shards.
-//! * `query`, `change`, `insert`, `named` turn that into a [`Plan`], one per family of statements.
+//! * `query`, `change`, `insert`, `load`, `named` turn that into a [`Plan`], one per family of statements; `unread`, `expression`,
+//!   `view` and `alter` are parts of `named`.
 
+mod alter;
 mod analysis;
 mod cache;
 mod change;
 mod column;
+mod expression;
 mod from;
 mod function;
 mod insert;
+mod load;
 mod merge;
 mod named;
 mod names;
@@ -22,12 +26,19 @@ mod proof;
 mod query;
 mod shard_column;
 mod stored;
+mod unread;
+mod view;
 mod walk;
 
 pub(crate) use cache::{PlanCache, PlanKey};
-pub(crate) use merge::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens};
+pub(crate) use expression::expressions;
+pub(crate) use load::CHARSETS_SPLIT;
+pub(crate) use merge::{
+    Aggregate, Comparison, Condition, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window, tokens,
+};
 pub(crate) use physical::{
-    Combine, InsertId, KeyExpression, KeyFilter, KeyPart, Plan, Routing, ShardColumn, Verb,
+    Combine, FileLines, InsertId, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, ShardColumn,
+    Verb,
 };
 
 use crate::error::ClientError;

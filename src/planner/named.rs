@@ -1,13 +1,17 @@
 //! Statements planned by the names of their objects, without a grammar: DDL, SHOW, EXPLAIN, administration. And those that
 //! the grammar does not know: they pass where one shard has all that they can name, else they are refused.
 
+use std::ops::Range;
+
 use super::Request;
 use super::names::{Located, Place, locate};
-use super::physical::{Combine, Plan, Routing, Verb};
+use super::physical::{Combine, InsertId, Plan, Routing, Verb};
 use super::query::{single, system_schema};
+use super::unread::{is_whole_on, lone, stays_on};
+use super::{alter, expression, view};
 use crate::error::ClientError;
 use crate::sql::{self, Kind, Object, ObjectKind, Outline, Show, ShowWhat};
-use crate::topology::{Home, Placement, ShardId, Topology};
+use crate::topology::{Home, Placement, Resolution, ShardId, Topology};
 
 pub(super) fn plan(request: &Request<'_>, topology: &Topology) -> Plan {
     let outline = match sql::outline(request.text, request.statement, request.context) {
@@ -25,46 +29,6 @@ pub(super) fn unread(reason: &str, request: &Request<'_>, topology: &Topology) -
         _ => Verb::Write,
     };
     lone(verb, request, topology).unwrap_or_else(|| Plan::refused(verb, ClientError::new("SW1201", reason)))
-}
-
-/// The one shard that has everything the text can name.
-fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Option<Plan> {
-    let current = topology.database(request.database?)?;
-    let elsewhere = topology
-        .databases
-        .iter()
-        .filter(|database| database.name != current.name)
-        .any(|database| mentions(request.text, &database.name));
-    if elsewhere {
-        return None;
-    }
-    let mut shard = current.default_shard;
-    // The statement that is prepared or executed need not stand here: it can name any table.
-    let hidden = request.statement.kind == Kind::Prepare;
-    for table in current.tables.values().filter(|table| hidden || mentions(request.text, &table.name)) {
-        match (&table.placement, shard) {
-            (Placement::Single { shard: of }, None) => shard = Some(*of),
-            (Placement::Single { shard: of }, Some(other)) if *of == other => {}
-            _ => return None,
-        }
-    }
-    let shard = shard?;
-    let name = &topology.shard(shard).name;
-    let proof = format!("It was not read, but all that it can name in {} is on shard {name}.", current.name);
-    let plan = Plan::new(verb, Routing::One(shard), "unread", proof);
-    Some(Plan { calls_stored: true, ..plan })
-}
-
-/// Whether the name stands anywhere in the text as a word of its own; strings and comments count as well.
-fn mentions(text: &[u8], name: &str) -> bool {
-    let name = name.as_bytes();
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'$' || *byte >= 0x80;
-    !name.is_empty()
-        && text.windows(name.len()).enumerate().any(|(at, window)| {
-            window.eq_ignore_ascii_case(name)
-                && !at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_word)
-                && !text.get(at + name.len()).is_some_and(is_word)
-        })
 }
 
 /// Words that begin statements of MySQL or MariaDB which no rule reads; any other word is an error of syntax.
@@ -101,7 +65,7 @@ impl Reader<'_> {
             Word::CreateDatabase | Word::AlterDatabase | Word::DropDatabase => self.define_database(),
             Word::CreateProgram | Word::AlterProgram | Word::DropProgram => self.program(Verb::Definition),
             Word::CreateSequence | Word::AlterSequence | Word::DropSequence => self.program(Verb::Definition),
-            Word::Call => self.program(Verb::Write),
+            Word::Call => self.beside(self.program(Verb::Write), self.behind_name()),
             Word::AnalyzeTable | Word::CheckTable | Word::OptimizeTable | Word::RepairTable => {
                 self.on_one_shard(Verb::Write, "table maintenance")
             }
@@ -111,9 +75,11 @@ impl Reader<'_> {
                 self.on_one_shard(Verb::Write, "FLUSH TABLES")
             }
             Word::Flush { .. } => self.unsupported("FLUSH"),
-            Word::Load { .. } => self.on_one_shard(Verb::Write, "LOAD DATA"),
-            Word::Handler => self.on_one_shard(Verb::LockingRead, "HANDLER"),
-            Word::Show(show) => self.show(show),
+            Word::Load { local } => self.beside(self.load(*local), self.behind_word("SET")),
+            Word::Handler => {
+                self.beside(self.on_one_shard(Verb::LockingRead, "HANDLER"), self.behind_word("WHERE"))
+            }
+            Word::Show(show) => self.beside(self.show(show), self.condition_of(show)),
             Word::Describe => self.about_table(None),
             Word::Explain { inner } => self.explain(*inner),
             Word::UnlockTables | Word::Use { .. } => self.any(Verb::Write, "It is about the session alone."),
@@ -223,7 +189,7 @@ impl Reader<'_> {
             Err(error) if error.entry.id == "SW1213" => {
                 let database = object.database.as_deref().or(self.request.database).unwrap_or_default();
                 match self.topology.resolve(database, &object.name) {
-                    crate::topology::Resolution::Table(table) => match &table.placement {
+                    Resolution::Table(table) => match &table.placement {
                         Placement::Sharded { scheme, .. } => {
                             Ok((format!("{database}.{}", table.name), Where::Sharded(scheme.0)))
                         }
@@ -236,11 +202,50 @@ impl Reader<'_> {
         }
     }
 
+    /// The plan of a statement that computes the expressions in `span` as well.
+    fn beside(&self, plan: Plan, span: Option<Range<u32>>) -> Plan {
+        let text = span.and_then(|span| self.request.text.get(span.start as usize..span.end as usize));
+        expression::beside(plan, text.unwrap_or_default(), self.request, self.topology)
+    }
+
+    /// From the first object's name to the end.
+    fn behind_name(&self) -> Option<Range<u32>> {
+        Some(self.outline.objects.first()?.span.end..self.request.statement.end)
+    }
+
+    /// From the word to the end; the one of CHARACTER SET is another.
+    fn behind_word(&self, word: &str) -> Option<Range<u32>> {
+        let start = self.outline.objects.first()?.span.end;
+        let mut lexer = sql::Lexer::at(self.request.text, self.request.context, start as usize);
+        let mut before: &[u8] = b"";
+        loop {
+            let token = lexer.next_token().ok().filter(|token| token.kind != sql::TokenKind::End)?;
+            let text = token.text(self.request.text);
+            let found = matches!(token.kind, sql::TokenKind::Word(_))
+                && text.eq_ignore_ascii_case(word.as_bytes())
+                && !before.eq_ignore_ascii_case(b"CHARACTER");
+            if found {
+                return Some(token.end..self.request.statement.end);
+            }
+            before = text;
+        }
+    }
+
+    fn condition_of(&self, show: &Show) -> Option<Range<u32>> {
+        let filter = show.filter.clone()?;
+        let start = filter.start as usize;
+        let word = self.request.text.get(start..start + "WHERE".len())?;
+        word.eq_ignore_ascii_case(b"WHERE").then(|| filter.start + word.len() as u32..filter.end)
+    }
+
     fn define(&self) -> Plan {
         let places = match self.places() {
             Ok(places) => places,
             Err(error) => return Plan::refused(Verb::Definition, error),
         };
+        if let Some(error) = self.moves_rows() {
+            return Plan::refused(Verb::Definition, error);
+        }
         let tables: Vec<String> = places.iter().map(|(name, _)| name.clone()).collect();
         self.defined_at(&places).over(tables)
     }
@@ -277,6 +282,61 @@ impl Reader<'_> {
                 let proof = "The table is on every shard; the same definition goes to each.";
                 Plan::new(verb, Routing::Everywhere, "definition", proof).combined(Combine::Identical)
             }
+        }
+    }
+
+    /// A new name or another shard key for rows that stay where they are.
+    fn moves_rows(&self) -> Option<ClientError> {
+        let tables: Vec<&Object> =
+            self.outline.objects.iter().filter(|object| object.kind == ObjectKind::Table).collect();
+        let pairs: Vec<(&Object, &Object)> = match self.outline.verb {
+            sql::Verb::RenameTable => tables.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
+            sql::Verb::AlterTable { .. } => {
+                let (first, others) = tables.split_first()?;
+                others.iter().map(|other| (*first, *other)).collect()
+            }
+            _ => return None,
+        };
+        for (from, to) in pairs {
+            if self.placement(from)? != self.placement(to)? {
+                let detail = format!(
+                    "the rows of {} stay where they are, and the map places {} otherwise",
+                    from.name, to.name
+                );
+                return Some(ClientError::new("SW1207", detail));
+            }
+        }
+        match (&self.outline.verb, tables.first()) {
+            (sql::Verb::AlterTable { .. }, Some(table)) => self.changed_key(table),
+            _ => None,
+        }
+    }
+
+    fn changed_key(&self, table: &Object) -> Option<ClientError> {
+        let Placement::Sharded { key, .. } = self.placement(table)? else { return None };
+        let database = table.database.as_deref().or(self.request.database)?;
+        let kind = match self.topology.resolve(database, &table.name) {
+            Resolution::Table(found) => found.column(&key).map(|column| &column.kind),
+            _ => None,
+        };
+        let start = table.span.end as usize;
+        let rest = self.request.text.get(start..self.request.statement.end as usize)?;
+        let change = alter::changes_key(rest, self.request.context, &key, kind)?;
+        Some(ClientError::new("SW1204", format!("{change} of {}: its rows stay where they are", table.name)))
+    }
+
+    /// As the map has it, the key in lower case.
+    fn placement(&self, object: &Object) -> Option<Placement> {
+        let database = object.database.as_deref().or(self.request.database)?;
+        match self.topology.resolve(database, &object.name) {
+            Resolution::Table(table) => Some(match &table.placement {
+                Placement::Sharded { scheme, key } => {
+                    Placement::Sharded { scheme: *scheme, key: key.to_ascii_lowercase() }
+                }
+                other => other.clone(),
+            }),
+            Resolution::Unlisted(shard) => Some(Placement::Single { shard }),
+            Resolution::System | Resolution::UnknownTable | Resolution::UnknownDatabase => None,
         }
     }
 
@@ -319,16 +379,37 @@ impl Reader<'_> {
             (_, Routing::Refused { error, .. }) => Plan::refused(plan.verb, error),
             (Routing::One(_), Routing::Anywhere) => plan,
             (Routing::One(target), Routing::One(source)) if *target == source => plan,
-            (Routing::Everywhere, Routing::Anywhere) if is_view => plan,
+            (Routing::Everywhere, Routing::Anywhere) if is_view && self.is_reference_view(&tables) => plan,
             (Routing::Everywhere, Routing::Keys { agree: false, .. })
-                if is_view && inner.combine == Combine::Concatenate =>
+                if is_view && inner.combine == Combine::Concatenate && self.is_sharded_view(text) =>
             {
                 plan
             }
-            _ if is_view => refused("a view over tables that are not where the view is"),
+            _ if is_view => refused(
+                "a view whose rows are not where the map has those of the view, each by a column of the name of its key",
+            ),
             _ => refused("CREATE TABLE … SELECT of a table that is not whole on one shard"),
         };
         plan.over(tables)
+    }
+
+    /// A view of which every shard has the same rows; `tables` are its own name and those that it reads.
+    fn is_reference_view(&self, tables: &[String]) -> bool {
+        let own = self.outline.objects.first().and_then(|view| self.placement(view));
+        let is_system = |name: &String| {
+            let (database, table) = name.split_once('.').unwrap_or_default();
+            matches!(self.topology.resolve(database, table), Resolution::System)
+        };
+        own == Some(Placement::Reference) && !tables.iter().any(is_system)
+    }
+
+    /// A view that has each row on the shard of its key. Its columns must have their names from the query.
+    fn is_sharded_view(&self, query: &[u8]) -> bool {
+        let Some(view) = self.outline.objects.first() else { return false };
+        let Some(Placement::Sharded { scheme, key }) = self.placement(view) else { return false };
+        let rest = self.request.text.get(view.span.end as usize..).unwrap_or_default();
+        let renamed = rest.trim_ascii_start().first() == Some(&b'(');
+        !renamed && view::exports_key(query, self.request, self.topology, (scheme, &key))
     }
 
     fn define_database(&self) -> Plan {
@@ -367,21 +448,21 @@ impl Reader<'_> {
         }
         let database = self.outline.objects.first().and_then(|object| object.database.as_deref());
         let database = database.or(self.request.database);
-        match self.home(database).filter(|home| self.is_whole_on(database, *home)) {
-            Some(shard) if shards.iter().all(|of| *of == shard) => {
+        let known = database.and_then(|database| self.topology.database(database));
+        let home = known.and_then(|known| Some((known, known.default_shard?)));
+        match home.filter(|(known, shard)| is_whole_on(known, *shard)) {
+            Some((known, shard))
+                if shards.iter().all(|of| *of == shard)
+                    && stays_on(shard, known, self.request, self.topology) =>
+            {
                 let name = &self.topology.shard(shard).name;
                 let proof = format!("The whole database is on shard {name}.");
                 Plan::new(verb, Routing::One(shard), "routine", proof)
             }
-            _ => self.refused(verb, "a stored program where not every table of the database is on one shard"),
+            _ => {
+                self.refused(verb, "a stored program where not every table that it can name is on one shard")
+            }
         }
-    }
-
-    fn is_whole_on(&self, database: Option<&str>, home: ShardId) -> bool {
-        let found = database.and_then(|database| self.topology.database(database));
-        found.is_some_and(|found| {
-            found.tables.values().all(|table| table.placement == Placement::Single { shard: home })
-        })
     }
 
     fn home(&self, database: Option<&str>) -> Option<ShardId> {
@@ -409,6 +490,18 @@ impl Reader<'_> {
         match shard {
             Some(shard) => single(verb, shard, self.topology).over(tables),
             None => self.unsupported(construct),
+        }
+    }
+
+    /// A file of the client goes where the table's rows go, a file of a server to that server's own table.
+    fn load(&self, local: bool) -> Plan {
+        match self.outline.objects.first() {
+            Some(table)
+                if local && matches!(self.place_of(table), Ok((_, Where::Sharded(_) | Where::Reference))) =>
+            {
+                super::load::plan(self.request, table, self.topology)
+            }
+            _ => self.on_one_shard(Verb::Write, "LOAD DATA"),
         }
     }
 
@@ -504,9 +597,11 @@ impl Reader<'_> {
         let mut text = vec![b' '; start];
         text.extend_from_slice(self.request.text.get(start..end).unwrap_or_default());
         let Some(mut plan) = self.inner_plan(&text) else { return self.unsupported("EXPLAIN") };
+        let writes = plan.verb == Verb::Write && self.runs_explained(inner);
         let before =
             self.request.statement.literals.iter().filter(|literal| literal.span.start < inner).count();
-        plan.verb = Verb::LockingRead;
+        plan.verb = if writes { Verb::Write } else { Verb::LockingRead };
+        plan.insert_id = InsertId::Unknown;
         plan.combine = Combine::Refuse { construct: "EXPLAIN" };
         plan.shard_columns.clear();
         match &mut plan.routing {
@@ -516,17 +611,34 @@ impl Reader<'_> {
                 }
             }
             Routing::Insert { key, .. } => key.shift(before),
-            Routing::Rows { .. } | Routing::Copies { .. } => {
+            Routing::Rows { .. } | Routing::Copies { .. } | Routing::Lines(_) => {
                 return Plan::refused(
                     Verb::LockingRead,
                     ClientError::new("SW1215", "EXPLAIN of an INSERT by rows"),
                 )
                 .over(plan.tables);
             }
+            Routing::Everywhere if writes => {
+                return self.refused(Verb::Write, "ANALYZE of a write to every copy").over(plan.tables);
+            }
             Routing::Everywhere => plan.routing = Routing::Anywhere,
             Routing::Anywhere | Routing::One(_) | Routing::Refused { .. } => {}
         }
         plan
+    }
+
+    /// ANALYZE and EXPLAIN ANALYZE carry out what they explain.
+    fn runs_explained(&self, inner: u32) -> bool {
+        let start = self.request.statement.verb_at as usize;
+        let mut lexer = sql::Lexer::at(self.request.text, self.request.context, start);
+        while let Ok(token) = lexer.next_token()
+            && token.start < inner
+        {
+            if token.word() == sql::Word::Analyze {
+                return true;
+            }
+        }
+        false
     }
 }
 

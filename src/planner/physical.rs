@@ -2,6 +2,7 @@
 
 use super::merge::Merge;
 use crate::error::ClientError;
+use crate::sql::FileFormat;
 use crate::topology::{ColumnType, SchemeId, ShardId};
 
 /// How one fingerprint is answered.
@@ -77,13 +78,43 @@ pub(crate) enum Routing {
     /// INSERT … SET, INSERT … SELECT of constants: all rows carry this key.
     Insert { scheme: SchemeId, column: String, key_type: ColumnType, key: KeyExpression, generated: bool },
     /// INSERT … VALUES into a reference table: the same statement on every shard, if its rows mean the same everywhere.
-    /// `generated` is the place of an AUTO_INCREMENT column, which must be given.
-    Copies { generated: Option<usize>, arity: usize },
+    /// `generated`: where the AUTO_INCREMENT column has its value, which must be given. `given`: places of values that must
+    /// not be DEFAULT.
+    Copies { generated: Option<Numbered>, given: Vec<usize>, arity: usize },
+    /// LOAD DATA LOCAL: each line of the client's file by its key.
+    Lines(Box<FileLines>),
     /// The same statement on every shard (reference writes, DDL of sharded tables).
     Everywhere,
     /// Planning found that the statement must be refused; plans are cached with this, too. `unless_shard_chosen`: it
     /// runs all the same where the session or a hint chose one shard.
     Refused { error: ClientError, unless_shard_chosen: bool },
+}
+
+/// A client's file for a sharded table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FileLines {
+    pub(crate) scheme: SchemeId,
+    /// `table.column`, for messages.
+    pub(crate) column: String,
+    pub(crate) key_type: ColumnType,
+    /// As in `Routing::Rows`.
+    pub(crate) generated: bool,
+    /// The field that is the key, and how many fields are read of a line.
+    pub(crate) place: usize,
+    pub(crate) fields: usize,
+    pub(crate) format: FileFormat,
+    pub(crate) lines_skipped: u64,
+    /// Of the file; `None` is the database's.
+    pub(crate) charset: Option<String>,
+}
+
+/// Where a row has the value of its AUTO_INCREMENT column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Numbered {
+    /// The place in each row of VALUES.
+    Value(usize),
+    /// INSERT … SET
+    Assigned(KeyExpression),
 }
 
 /// Tables of one scheme whose keys are equal in every row that matters, and which keys these can be.

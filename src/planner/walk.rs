@@ -10,15 +10,12 @@ use sqlparser::ast::{
 
 use super::analysis::{Analysis, BlockId, DEPTH_MAX, Fact, JoinId, RefId, Source, Visible};
 use super::column::visible;
-use super::function::{aggregate, is_pure, is_varying};
+use super::function::{aggregate, fills_varying, is_pure, is_varying};
 use super::names::{Place, split};
 use super::physical::Verb;
 use super::predicate::Predicate;
 use super::stored::Stored;
 use crate::error::ClientError;
-
-/// Several shards' rows would be several results.
-pub(super) const RETURNING: &str = "RETURNING";
 
 /// Common table expressions in sight, innermost first.
 #[derive(Clone, Copy)]
@@ -167,6 +164,7 @@ impl Analysis<'_> {
         if query.limit_clause.is_some() || query.fetch.is_some() {
             self.expressions(&query.limit_clause, names, at);
             self.blocks[at].obstacles.push("LIMIT");
+            self.limited = true;
             shape.plain = false;
         }
         if !query.pipe_operators.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
@@ -385,7 +383,8 @@ impl Analysis<'_> {
         for item in items {
             self.expressions(item, &Names::NONE, block);
         }
-        self.hinder(RETURNING);
+        // Several shards' rows would be several results.
+        self.hinder("RETURNING");
     }
 
     /// Notes the searches in a condition that ask no more than whether a row matches. Elsewhere the value is the relevance,
@@ -447,6 +446,8 @@ impl Analysis<'_> {
             self.stored_function(stored);
         } else if function.over.is_some() {
             self.blocks[block].windowed = true;
+            // Of equal rows any may come first.
+            self.varying.get_or_insert_with(|| "OVER".to_owned());
         } else if let Some(aggregate) = aggregate(name) {
             let mut columns = Columns::default();
             // The walk never breaks off, so that its result says nothing.
@@ -461,9 +462,17 @@ impl Analysis<'_> {
         } else if !is_pure(name) {
             self.hinder("a function that may depend on the server it runs on");
         }
-        if is_varying(name) {
+        if is_varying(name) || name.eq_ignore_ascii_case("DEFAULT") && self.fills_varying() {
             self.varying.get_or_insert_with(|| name.to_ascii_uppercase());
         }
+    }
+}
+
+impl Analysis<'_> {
+    /// Whether the default of some column would give each copy of a row a value of its own.
+    pub(super) fn fills_varying(&self) -> bool {
+        let columns = self.refs.iter().filter_map(|reference| reference.columns.as_deref()).flatten();
+        columns.filter_map(|column| column.default.as_deref()).any(fills_varying)
     }
 }
 
@@ -511,6 +520,15 @@ impl Visitor for Walker<'_, '_, '_> {
                 if !self.analysis.searches.contains(&std::ptr::from_ref(expression)) =>
             {
                 self.analysis.hinder("MATCH … AGAINST but for BOOLEAN MODE in a condition");
+            }
+            // Functions that need no parentheses; the others of the kind are the clock's.
+            Expr::Identifier(name)
+                if name.quote_style.is_none()
+                    && ["CURRENT_USER", "CURRENT_ROLE"]
+                        .iter()
+                        .any(|known| known.eq_ignore_ascii_case(&name.value)) =>
+            {
+                self.analysis.varying.get_or_insert_with(|| name.value.to_ascii_uppercase());
             }
             Expr::InSubquery { expr, subquery, .. } => {
                 self.member = self

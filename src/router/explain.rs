@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::{Part, RouteError, SessionView, route};
 use crate::planner::{
-    self, Aggregate, Combine, Fold, Function, KeyExpression, KeyFilter, KeyPart, KeySource, Merge, Place,
-    Plan, Routing, SortKey, Verb, Window,
+    self, Aggregate, Combine, Comparison, Condition, Fold, Function, KeyExpression, KeyFilter, KeyPart,
+    KeySource, Merge, Numbered, Place, Plan, Routing, SortKey, Verb, Window,
 };
 use crate::sql::Statement;
 use crate::topology::{Placement, Resolution, Role, Topology};
@@ -119,7 +119,10 @@ fn plan_facts(plan: &Plan, topology: &Topology, facts: &mut Vec<(&'static str, S
             let scheme = &topology.scheme(*scheme).name;
             facts.push(("key", format!("{column} = {} (scheme {scheme})", expression(key))));
         }
-        Routing::Copies { generated: Some(place), .. } => {
+        Routing::Lines(file) => {
+            facts.push(("key", format!("field {} of each line is {}", file.place + 1, file.column)));
+        }
+        Routing::Copies { generated: Some(Numbered::Value(place)), .. } => {
             facts.push((
                 "key",
                 format!("value {} of each row must be given: it is AUTO_INCREMENT", place + 1),
@@ -199,6 +202,10 @@ fn merged(merge: &Merge) -> String {
             });
         }
     }
+    if !merge.conditions.is_empty() {
+        let conditions: Vec<String> = merge.conditions.iter().map(condition).collect();
+        steps.push(format!("those kept with {}", conditions.join(" and ")));
+    }
     if !merge.sort.is_empty() {
         steps.push(format!("sorted by {}", keys(&merge.sort)));
     }
@@ -216,6 +223,19 @@ fn merged(merge: &Merge) -> String {
 
 fn merge_facts(merge: &Merge, facts: &mut Vec<(&'static str, String)>) {
     facts.extend(merge.rules.iter().map(|rule| ("", format!("{}: {}", rule.name, rule.proof))));
+}
+
+fn condition(condition: &Condition) -> String {
+    let sign = if condition.negated { "-" } else { "" };
+    let comparison = match condition.comparison {
+        Comparison::Equal => "=",
+        Comparison::NotEqual => "<>",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    };
+    format!("{} {comparison} {sign}?{}", place(condition.value), condition.slot + 1)
 }
 
 fn sort_key(key: &SortKey) -> String {
@@ -250,6 +270,7 @@ fn aggregate(aggregate: &Aggregate) -> String {
     match &aggregate.function {
         Function::Count => format!("{at} a count"),
         Function::Sum => format!("{at} a sum"),
+        Function::SumOr { sum } => format!("{at} the sum of {}", place(*sum)),
         Function::Least(by) => format!("{at} the least by {}", source(by)),
         Function::Greatest(by) => format!("{at} the greatest by {}", source(by)),
         Function::Average { sum, count } => format!("{at} {} / {}", place(*sum), place(*count)),

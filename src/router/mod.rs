@@ -3,6 +3,7 @@
 
 mod explain;
 mod key;
+mod lines;
 mod merged;
 mod resolve;
 mod rewrite;
@@ -15,6 +16,7 @@ use crate::sql::{self, Feature};
 use crate::topology::{Role, ShardId, ShardSet, Topology};
 
 pub(crate) use explain::{facts, print};
+pub(crate) use lines::LineSplitter;
 use resolve::Resolver;
 pub(crate) use route::{Part, Route, RouteError, SessionView, Target, WeightCache};
 
@@ -90,7 +92,12 @@ fn check(plan: &Plan, statement: &sql::Statement, part: &Part) -> Result<(), Rou
         (Feature::IntoFile, "INTO OUTFILE"),
         (Feature::SideEffect, "a function with side effects"),
     ];
-    match features.iter().find(|(feature, _)| statement.features.has(*feature)) {
+    // Fields of a file that are put into variables are used by the same statement.
+    let own = |feature: Feature| {
+        matches!(plan.routing, Routing::Lines(_))
+            && matches!(feature, Feature::UserVariable | Feature::UserVariableWrite)
+    };
+    match features.iter().find(|(feature, _)| statement.features.has(*feature) && !own(*feature)) {
         Some((_, construct)) if plan.verb != Verb::Definition => refuse(construct),
         _ => Ok(()),
     }

@@ -47,7 +47,14 @@ impl<'a> Resolver<'a> {
                 };
                 rows::split(self, space, &shape)
             }
-            Routing::Copies { generated, arity } => rows::copies(self, *generated, *arity),
+            Routing::Copies { generated, given, arity } => {
+                rows::copies(self, generated.as_ref(), given, *arity)
+            }
+            Routing::Lines(file) => {
+                let shards = self.topology.scheme(file.scheme).shards;
+                let each = shards.iter().map(|shard| Target { shard, text: None, parameters: Vec::new() });
+                Ok(Part::Many(each.collect()))
+            }
             Routing::Refused { error, .. } => Err(error.clone().into()),
         }
     }
@@ -351,21 +358,26 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn unmapped(&self, column: &str, key: &Key, space: KeySpace<'_>) -> ClientError {
-        let shown = match key {
-            Key::Integer(number) => format!(" {number}"),
-            Key::Bytes { raw, .. }
-                if raw.len() <= SHOWN_BYTES_MAX && raw.iter().all(|byte| (32..127).contains(byte)) =>
-            {
-                format!(" '{}'", String::from_utf8_lossy(raw))
-            }
-            Key::Bytes { .. } => String::new(),
-        };
-        let detail = format!(
-            "no shard owns the key{shown} of {column} (scheme {}, map version {})",
-            space.scheme.name, self.topology.version
-        );
-        ClientError::new("SW1203", detail)
+        unmapped(column, key, space, self.topology)
     }
+}
+
+/// No range of the scheme has the key.
+pub(super) fn unmapped(column: &str, key: &Key, space: KeySpace<'_>, topology: &Topology) -> ClientError {
+    let shown = match key {
+        Key::Integer(number) => format!(" {number}"),
+        Key::Bytes { raw, .. }
+            if raw.len() <= SHOWN_BYTES_MAX && raw.iter().all(|byte| (32..127).contains(byte)) =>
+        {
+            format!(" '{}'", String::from_utf8_lossy(raw))
+        }
+        Key::Bytes { .. } => String::new(),
+    };
+    let detail = format!(
+        "no shard owns the key{shown} of {column} (scheme {}, map version {})",
+        space.scheme.name, topology.version
+    );
+    ClientError::new("SW1203", detail)
 }
 
 pub(super) enum Evaluated<'v> {

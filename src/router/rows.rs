@@ -5,7 +5,7 @@ use super::resolve::{Evaluated, Resolver, internal};
 use super::route::{Part, RouteError, Target};
 use super::{rewrite, unchanged};
 use crate::error::ClientError;
-use crate::planner::KeyExpression;
+use crate::planner::{KeyExpression, Numbered};
 use crate::sql::{self, LiteralClass, Parameter, Row, Value};
 use crate::topology::{Key, ShardId, ShardSet};
 
@@ -170,38 +170,65 @@ fn inexact(column: &str, reason: &str) -> ClientError {
     ClientError::new("SW1208", format!("the value for {column}: {reason}"))
 }
 
-/// The same rows on every shard, if each gives the generated column its number.
+/// The same rows on every shard, if each gives the generated column its number and the `given` ones any value.
 pub(super) fn copies(
     resolver: &Resolver<'_>,
-    generated: Option<usize>,
+    generated: Option<&Numbered>,
+    given: &[usize],
     arity: usize,
 ) -> Result<Part, RouteError> {
+    let refused = |detail: &str| Err(ClientError::new("SW1202", detail).into());
+    let place = match generated {
+        Some(Numbered::Value(place)) => Some(*place),
+        Some(Numbered::Assigned(value)) => {
+            let numbered = match resolver.constant(value) {
+                Some(Evaluated::Constant(constant)) => is_number(&constant),
+                Some(Evaluated::Null) | None => false,
+            };
+            if !numbered {
+                return refused(UNNUMBERED);
+            }
+            None
+        }
+        None => None,
+    };
+    if place.is_none() && given.is_empty() {
+        return Ok(unchanged(&resolver.topology.all_shards()));
+    }
     for (number, row) in resolver.statement.rows.iter().enumerate() {
-        let Some(place) = generated else { break };
+        if row.values.is_empty() {
+            return refused("a row of defaults that each copy of a reference table would fill for itself");
+        }
         if row.values.len() != arity {
             return Err(miscounted(number).into());
         }
-        let numbered = match value(resolver, row, place) {
-            Written::Literal(constant) => match constant.value {
-                Value::Integer(Some(0)) | Value::Text { .. } | Value::Decimal(_) | Value::Float(_) => false,
-                Value::Double(number) => number.fract() == 0.0 && number != 0.0,
-                _ => true,
-            },
-            _ => false,
-        };
-        if !numbered {
-            let detail = "a row of a reference table whose AUTO_INCREMENT column would be numbered by each shard: insert it with an integer";
-            return Err(ClientError::new("SW1202", detail).into());
+        let numbered =
+            |place| matches!(value(resolver, row, place), Written::Literal(constant) if is_number(&constant));
+        if !place.is_none_or(numbered) {
+            return refused(UNNUMBERED);
+        }
+        if given.iter().any(|place| matches!(value(resolver, row, *place), Written::Default)) {
+            return refused(
+                "a default that each copy of a reference table would compute for itself: give it a value",
+            );
         }
     }
-    if resolver.statement.rows.iter().any(|row| row.values.is_empty()) && generated.is_some() {
-        return Err(ClientError::new(
-            "SW1202",
-            "a row of defaults into a reference table that numbers its rows",
-        )
-        .into());
-    }
     Ok(unchanged(&resolver.topology.all_shards()))
+}
+
+const UNNUMBERED: &str = "a row of a reference table whose AUTO_INCREMENT column would be numbered by each shard: insert it with an integer";
+
+/// An integer that a server stores as it is, in place of a number of its own.
+fn is_number(constant: &Constant<'_>) -> bool {
+    match &constant.value {
+        Value::Integer(Some(number)) => *number != 0,
+        Value::Double(number) => number.fract() == 0.0 && *number != 0.0,
+        // As drivers send numbers that their applications have as strings.
+        Value::Text { bytes, charset: None } => {
+            bytes.iter().all(u8::is_ascii_digit) && bytes.iter().any(|digit| *digit != b'0')
+        }
+        _ => false,
+    }
 }
 
 fn value<'a>(resolver: &Resolver<'a>, row: &Row, place: usize) -> Written<'a> {

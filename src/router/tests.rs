@@ -41,6 +41,7 @@ fn shard(id: u16) -> Shard {
 
 fn column(name: &str, kind: ColumnType) -> Column {
     Column {
+        default: None,
         name: name.to_owned(),
         kind,
         invisible: false,

@@ -122,20 +122,12 @@ impl<S: Stream> Session<S> {
                 AssignedValue::Expression { span } => text.get(span.start as usize..span.end as usize),
                 _ => None,
             })
-            .filter(|value| ["select", "table", "values"].iter().any(|word| mentions(value, word)))
             .collect();
-        if values.is_empty() {
-            return Ok(None);
-        }
-        let query = [b"SELECT ".as_slice(), &values.join(b", ".as_slice())].concat();
-        let mut statement = sql::Statement::default();
-        let unread = |reason: String| ClientError::new("SW1201", format!("a value of SET: {reason}"));
-        statement.scan(&query, self.variables.context()).map_err(|error| unread(error.to_string()))?;
         let topology = self.shared.topology.load();
         let database = self.variables.state().database();
-        let context = self.variables.context();
-        let request = planner::Request { text: &query, statement: &statement, context, database };
-        let plan = planner::plan(&request, &topology);
+        let values = values.join(b", ".as_slice());
+        let planned = planner::expressions(&values, database, self.variables.context(), &topology)?;
+        let Some((plan, query, statement)) = planned else { return Ok(None) };
         self.may_name(&plan.tables)?;
         let route = self.route(&plan, Asked::text(&query, &statement), &topology).await?;
         match route.part {

@@ -12,10 +12,13 @@ use super::lend::{Effect, Joining};
 use super::metrics::{RouteLabel, StatementResult};
 use super::orders::SchemaOrder;
 use super::run::{End, Session};
+use super::settle::hides_insert_id;
 use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
-use crate::executor::{Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, passthrough};
-use crate::planner::{InsertId, Plan, Verb};
+use crate::executor::{
+    Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, pass_load, passthrough,
+};
+use crate::planner::{InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Role, ShardId, ShardName, Topology};
@@ -56,7 +59,10 @@ impl<S: Stream> Session<S> {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, asked, topology).await,
             Part::One(shard) => self.on_one(*shard, way, asked, topology).await,
             Part::Many(targets) => match targets.as_slice() {
-                [target] => self.on_one(target.shard, way, asked.of(target), topology).await,
+                // A file is split for one shard, too: a key that no shard owns must be found.
+                [target] if !matches!(plan.routing, Routing::Lines(_)) => {
+                    self.on_one(target.shard, way, asked.of(target), topology).await
+                }
                 targets => self.on_many(plan, targets, route.role, asked, topology).await,
             },
         };
@@ -123,7 +129,7 @@ impl<S: Stream> Session<S> {
             if way.joining == Joining::Transaction {
                 self.next_transaction.clear();
             }
-            if statement.features.has(Feature::LastInsertId)
+            if (statement.features.has(Feature::LastInsertId) || hides_insert_id(statement.kind))
                 && let Err(failure) = self.carry_last_insert_id(&mut held).await
             {
                 return Err(self.lost(held, failure));
@@ -191,6 +197,9 @@ impl<S: Stream> Session<S> {
             return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
         }
         connection.send(&command).await?;
+        if statement.kind == Kind::Load {
+            return pass_load(connection, &mut self.client, &interrupt).await;
+        }
         let boundary = Boundary::query(self.client.deprecate_eof());
         if let Some(execution) = &asked.execution
             && is_forgotten(connection, &mut self.client, &interrupt).await?

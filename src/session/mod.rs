@@ -4,7 +4,7 @@
 //! * `handshake` — the login. * `run` — the command loop; the only place where errors become ERR packets.
 //! * `chain` — the statements of one packet. * `statement` — the path of a statement. * `execute`, `scatter` — its run on one shard or several. * `lend`, `settle` —
 //!   connections before and after it. * `held` — those that a session keeps, and why.
-//! * `asked` — a statement with its parameters. * `binary` — prepared statements.
+//! * `asked` — a statement with its parameters. * `binary` — prepared statements. * `load` — LOAD DATA LOCAL.
 //! * `begin` — transactions. * `assign`, `variables` — SET. * `switch` — USE. * `local`, `diagnostics` — what the proxy answers.
 //! * `change_user`, `fields`, `processes` — commands of their own.
 //! * `registry` — the live sessions. * `orders` — what sessions ask of the control plane. * `shared` — what all sessions share.
@@ -21,6 +21,7 @@ mod fields;
 mod handshake;
 mod held;
 mod lend;
+mod load;
 mod local;
 pub(crate) mod metrics;
 mod orders;

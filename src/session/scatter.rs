@@ -1,5 +1,7 @@
 //! Runs a routed statement on several shards: what it must not meet there, and what becomes of the connections.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
@@ -13,9 +15,9 @@ use crate::executor::{
     Failure, Interrupt, Participant, Progress, Reply, Stream, Tally, Terms, concatenate, define_everywhere,
     merge, watched, write_everywhere,
 };
-use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
+use crate::planner::{Combine, InsertId, Merge, Plan, Routing, Verb};
 use crate::router::Target;
-use crate::sql::Feature;
+use crate::sql::{Feature, Kind, LiteralClass};
 use crate::topology::{Role, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{OkPacket, StatusFlags};
@@ -53,7 +55,10 @@ impl<S: Stream> Session<S> {
             .zip(&commands)
             .map(|(held, command)| Participant::new(held.shard.clone(), held.lease.connection(), command))
             .collect();
-        let result = self.run_on_many(plan, &mut participants).await;
+        let result = match statement.kind {
+            Kind::Load => self.load_on_many(plan, targets, &mut participants, topology).await.map(Some),
+            _ => self.run_on_many(plan, asked, &mut participants).await,
+        };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
         drop(participants);
         let generated = match &result {
@@ -188,10 +193,14 @@ impl<S: Stream> Session<S> {
     async fn run_on_many(
         &mut self,
         plan: &Plan,
+        asked: Asked<'_>,
         participants: &mut [Participant<'_>],
     ) -> Result<Option<OkPacket>, Failure> {
         let (status, deadline) = (self.status(), self.due);
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline };
+        // The clock, unless the session has set its own.
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moment = self.variables.state().value("timestamp").is_none().then(now);
         match plan.verb {
             Verb::Read | Verb::LockingRead => {
                 self.account.route = RouteLabel::Scatter;
@@ -200,11 +209,14 @@ impl<S: Stream> Session<S> {
                         let terms = Terms {
                             session_status: status,
                             format: self.row_format,
+                            literals: condition_literals(plan, asked)?,
                             bytes_max: self.settings.limits.merge_bytes_max,
                         };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
-                    _ => concatenate(participants, status, &mut self.client, &interrupt).await?,
+                    Combine::Concatenate | Combine::Identical | Combine::Refuse { .. } => {
+                        concatenate(participants, status, &mut self.client, &interrupt).await?
+                    }
                 };
                 self.diagnostics.finished(&outcome);
                 Ok(None)
@@ -216,7 +228,7 @@ impl<S: Stream> Session<S> {
                     (_, Routing::Rows { .. }) => Tally::Inserts,
                     _ => Tally::Sum,
                 };
-                let written = write_everywhere(participants, tally, &interrupt).await;
+                let written = write_everywhere(participants, tally, moment, &interrupt).await;
                 self.shared.executor_metrics.multi_shard_write(match &written {
                     Ok(_) => MultiShardOutcome::Committed,
                     Err(Failure::Refused(_)) => MultiShardOutcome::Partial,
@@ -226,7 +238,8 @@ impl<S: Stream> Session<S> {
             }
             Verb::Definition => {
                 self.account.route = RouteLabel::Everywhere;
-                watched(&mut self.client, &interrupt, define_everywhere(participants)).await.map(Some)
+                let defined = define_everywhere(participants, moment);
+                watched(&mut self.client, &interrupt, defined).await.map(Some)
             }
         }
     }
@@ -259,6 +272,17 @@ impl<S: Stream> Session<S> {
         let place = |target: &Target| self.check_place(&topology.shard(target.shard).name, Effect::Reads);
         targets.iter().try_for_each(place)
     }
+}
+
+/// The literals that merged rows are compared with, as the statement has them.
+fn condition_literals(plan: &Merge, asked: Asked<'_>) -> Result<Vec<Vec<u8>>, ClientError> {
+    let literal = |slot: usize| {
+        let literal = asked.statement.literals.get(slot)?;
+        let span = literal.span.start as usize..literal.span.end as usize;
+        asked.text.get(span).filter(|_| literal.class != LiteralClass::Placeholder).map(<[u8]>::to_vec)
+    };
+    let unknown = || ClientError::new("SW1202", "a parameter in HAVING over several shards");
+    plan.conditions.iter().map(|condition| literal(condition.slot).ok_or_else(unknown)).collect()
 }
 
 /// The id that several shards' answer names, if one of them generated it; else 0.

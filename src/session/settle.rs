@@ -54,7 +54,11 @@ impl<S: Stream> Session<S> {
             Some(_) => held.tainted = true,
             None => {}
         }
-        if outcome.error.is_none() && outcome.state_changed && may_hide_changes(statement, text) {
+        // Servers go to the database of the PREPARE for an execution, and back: that is told as a change, and none stays. Whatever else
+        // it was, the connection is reset before it is shared.
+        let swaps = asked.execution.is_some() && database != self.variables.state().database();
+        let changed = outcome.error.is_none() && outcome.state_changed && !swaps;
+        if changed && may_hide_changes(statement, text) {
             held.pin(noticed(), &self.shared.metrics, || sql::redact(text, context, PIN_SHOWN_MAX));
         }
         if outcome.error.is_none() && !held.pins.is_empty() {
@@ -97,9 +101,12 @@ impl<S: Stream> Session<S> {
         Ok(conditions)
     }
 
-    /// `LAST_INSERT_ID(n)` where the answer does not name n.
+    /// `LAST_INSERT_ID(n)` and generated ids where the answer does not name them.
     fn computes_insert_id(&self, asked: Asked<'_>) -> bool {
         let Asked { text, statement, .. } = asked;
+        if hides_insert_id(statement.kind) {
+            return true;
+        }
         let (context, _) = self.reading(&asked);
         if !statement.features.has(Feature::LastInsertId)
             || !matches!(statement.kind, Kind::Select | Kind::Do)
@@ -208,6 +215,11 @@ impl<S: Stream> Session<S> {
             }
         }));
     }
+}
+
+/// A statement that may generate ids which its answer never names. The connection must know the session's own id before it.
+pub(super) fn hides_insert_id(kind: Kind) -> bool {
+    matches!(kind, Kind::Load | Kind::Call)
 }
 
 /// What a client is told when a connection went that a transaction lived on, or something else that it may count on.

@@ -99,6 +99,11 @@ impl<S: Stream> Session<S> {
             | Kind::Load
             | Kind::Handler
             | Kind::Other => {
+                if statement.kind == Kind::Load
+                    && let Err(error) = self.may_load(text, statement)
+                {
+                    return self.refuse(&error).await;
+                }
                 if self.answer_locally(text, statement).await? {
                     return Ok(());
                 }

@@ -5,6 +5,7 @@
 //! * `parse` — the only call into sqlparser, fed with our tokens so that locations are byte offsets.
 //! * `outline` — verb and object names of statements that need no grammar (DDL, SHOW, administration).
 //! * `assignment` — the assignments of a SET statement. `control` — BEGIN, COMMIT, SAVEPOINT and their kin.
+//! * `load` — the fields and lines of LOAD DATA.
 //! * `literal` — the value of a literal. `splice`, `redact` — the text with spans replaced, or without its values.
 
 mod context;
@@ -31,6 +32,7 @@ mod rewrite;
 mod assignment;
 mod control;
 mod cursor;
+mod load;
 mod outline;
 
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub(crate) use control::{
 pub(crate) use keyword::Word;
 pub(crate) use lex::{Lexer, Token, TokenKind, symbol, tokens};
 pub(crate) use literal::{Parameter, Value, decode, decode_raw};
+pub(crate) use load::{FieldTarget, FileFormat, FileLoad, file_load};
 pub(crate) use outline::{KillTarget, Object, ObjectKind, Outline, Show, ShowWhat, Verb, outline};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use redact::redact;

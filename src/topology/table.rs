@@ -40,6 +40,8 @@ pub(crate) struct Column {
     pub(crate) nullable: bool,
     pub(crate) auto_increment: bool,
     pub(crate) generated: bool,
+    /// The expression that fills it, where its default is one.
+    pub(crate) default: Option<Box<str>>,
 }
 
 /// The part of a column's type that routing needs.

@@ -30,12 +30,15 @@ const STATUS_MORE_RESULTS: u16 = 0x0008;
 const STATUS_CURSOR_EXISTS: u16 = 0x0040;
 const STATE_CHANGED: u16 = SESSION_STATE_CHANGED.bits();
 
+/// What a request for a file of the client begins with; the rest is its name.
+pub const FILE_REQUEST: u8 = 0xFB;
+
 /// Why a response cannot be followed. The connection is of no further use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BoundaryError {
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// Never negotiated, so a server that asks for a file is broken or hostile.
+    /// For a statement that loads none: the server is broken or hostile.
     #[error("a request for a local file")]
     LocalInfile,
 }
@@ -54,6 +57,8 @@ pub enum PacketKind {
     /// EOF or OK that ends the rows.
     End,
     Error,
+    /// The client is asked for a file.
+    FileRequest,
 }
 
 /// A run of bytes of one packet (header included) at the front of what was offered.
@@ -98,6 +103,8 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Boundary {
     deprecate_eof: bool,
+    /// The statement may load a file of the client.
+    loads_file: bool,
     state: State,
     kind: PacketKind,
     /// Bytes of the current packet that were not offered yet.
@@ -114,10 +121,14 @@ pub struct Boundary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     First,
-    Columns { left: u64 },
+    Columns {
+        left: u64,
+    },
     ColumnsEnd,
     Rows,
     Fields,
+    /// The server waits for the client's file.
+    File,
     Over,
 }
 
@@ -125,6 +136,11 @@ impl Boundary {
     /// The response to COM_QUERY and to commands that are answered with OK, EOF or ERR.
     pub fn query(deprecate_eof: bool) -> Boundary {
         Boundary::new(deprecate_eof, State::First)
+    }
+
+    /// The response to LOAD DATA LOCAL: the server may ask for the file.
+    pub fn load(deprecate_eof: bool) -> Boundary {
+        Boundary { loads_file: true, ..Boundary::query(deprecate_eof) }
     }
 
     /// The response to COM_FIELD_LIST: column definitions without a count.
@@ -141,6 +157,7 @@ impl Boundary {
         let kind = PacketKind::Ok;
         Boundary {
             deprecate_eof,
+            loads_file: false,
             state,
             kind,
             pending: 0,
@@ -177,7 +194,7 @@ impl Boundary {
             }
             return Ok(Some(self.section(0, bytes.len(), false)));
         }
-        if self.state == State::Over && !self.continues {
+        if matches!(self.state, State::Over | State::File) && !self.continues {
             return Ok(None);
         }
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
@@ -201,6 +218,17 @@ impl Boundary {
         self.packets = self.packets.wrapping_add(1);
         self.pending = length;
         Ok(Some(self.section(HEADER_BYTES, rest.len(), begins)))
+    }
+
+    /// The request for a file was offered: nothing more comes until it was sent.
+    pub fn waits_for_file(&self) -> bool {
+        self.state == State::File && self.pending == 0
+    }
+
+    /// The file was sent: the rest of the response follows, and its packets are counted anew.
+    pub fn file_was_sent(&mut self) {
+        self.state = State::First;
+        self.packets = 0;
     }
 
     /// The response has ended and all of its bytes were offered.
@@ -283,7 +311,9 @@ impl Boundary {
         let whole = length.min(HEAD_BYTES);
         match (self.state, head.first()) {
             (State::First | State::ColumnsEnd, _) | (_, Some(0xFE | 0xFF)) => whole,
-            (State::Columns { .. } | State::Rows | State::Fields | State::Over, _) => whole.min(1),
+            (State::Columns { .. } | State::Rows | State::Fields | State::File | State::Over, _) => {
+                whole.min(1)
+            }
         }
     }
 
@@ -320,6 +350,7 @@ impl Boundary {
                 self.outcome.columns += 1;
                 Ok(PacketKind::Column)
             }
+            State::File => Err(Malformed("response: bytes before the file").into()),
             State::Over => Err(Malformed("response: bytes after its end").into()),
         }
     }
@@ -331,7 +362,11 @@ impl Boundary {
                 self.outcome.columns = 0;
                 Ok(PacketKind::Ok)
             }
-            0xFB => Err(BoundaryError::LocalInfile),
+            FILE_REQUEST if self.loads_file => {
+                self.state = State::File;
+                Ok(PacketKind::FileRequest)
+            }
+            FILE_REQUEST => Err(BoundaryError::LocalInfile),
             0xFE => self.end(head, length),
             _ => {
                 let mut reader = Reader::new(head, "response: number of columns");

@@ -1,5 +1,5 @@
 //! What the proxy offers to clients and asks of servers. Flags that would change bytes in a way that nothing here
-//! reads (QUERY_ATTRIBUTES, optional metadata, LOCAL_FILES) are never negotiated; SESSION_TRACK with servers only.
+//! reads (QUERY_ATTRIBUTES, optional metadata) are never negotiated; SESSION_TRACK with servers only.
 
 pub use mysql_common::constants::{CapabilityFlags, StatusFlags};
 
@@ -21,6 +21,7 @@ pub fn offered_to_clients(offer: Offer) -> CapabilityFlags {
         | CapabilityFlags::CLIENT_CONNECT_WITH_DB
         | CapabilityFlags::CLIENT_NO_SCHEMA
         | CapabilityFlags::CLIENT_ODBC
+        | CapabilityFlags::CLIENT_LOCAL_FILES
         | CapabilityFlags::CLIENT_IGNORE_SPACE
         | CapabilityFlags::CLIENT_PROTOCOL_41
         | CapabilityFlags::CLIENT_INTERACTIVE
@@ -65,6 +66,8 @@ pub fn wanted_from_server(offered: CapabilityFlags, wishes: ServerWishes) -> Opt
     always.set(CapabilityFlags::CLIENT_SSL, wishes.tls);
     let where_offered = CapabilityFlags::CLIENT_LONG_FLAG
         | CapabilityFlags::CLIENT_TRANSACTIONS
+        // A client that cannot send files is told so by the proxy; a file that was not asked for by a statement is not sent.
+        | CapabilityFlags::CLIENT_LOCAL_FILES
         | CapabilityFlags::CLIENT_PS_MULTI_RESULTS
         | CapabilityFlags::CLIENT_PLUGIN_AUTH
         | CapabilityFlags::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
@@ -79,9 +82,8 @@ mod tests {
 
     #[test]
     fn what_nothing_here_reads_is_never_negotiated() {
-        let refused = CapabilityFlags::CLIENT_LOCAL_FILES
-            | CapabilityFlags::CLIENT_QUERY_ATTRIBUTES
-            | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
+        let refused =
+            CapabilityFlags::CLIENT_QUERY_ATTRIBUTES | CapabilityFlags::CLIENT_OPTIONAL_RESULTSET_METADATA;
         let offer = Offer { deprecate_eof: true, tls: true, zlib: true, zstd: true };
         assert!(!offered_to_clients(offer).intersects(refused | CapabilityFlags::CLIENT_SESSION_TRACK));
         let wishes = ServerWishes { found_rows: true, deprecate_eof: true, multi_results: true, tls: true };

@@ -5,7 +5,7 @@
 //! * `codec` — the integers and strings that messages are made of.
 //! * `capability`, `collation` — what is negotiated. * `compression` — packets around the stream of packets.
 //! * `greeting`, `login`, `auth` — from the first byte to the end of the login, both sides.
-//! * `command` — what clients send afterwards. * `prepared` — those of them about prepared statements.
+//! * `command`, `file` — what clients send afterwards. * `prepared` — commands about prepared statements.
 //! * `response`, `resultset` — what is answered. * `rows` — binary rows as text rows and back.
 //! * `boundary` — where a server's response ends, by reading packet headers only. `chain` — it as a part of a longer answer.
 
@@ -17,6 +17,7 @@ mod codec;
 mod collation;
 mod command;
 mod compression;
+mod file;
 mod greeting;
 mod login;
 mod packet;
@@ -29,7 +30,7 @@ pub use auth::{
     Channel, Check, Checked, ClientAuth, ClientStep, FastDigest, Plugin, Secret, ServerAuth, ServerAuthStart,
     ServerStep, fast_digest, native_hash, sha2_crypt, sha2_crypt_text,
 };
-pub use boundary::{Boundary, BoundaryError, Outcome, PacketKind, Progress, Section};
+pub use boundary::{Boundary, BoundaryError, FILE_REQUEST, Outcome, PacketKind, Progress, Section};
 pub use capability::{
     CapabilityFlags, Offer, ServerWishes, StatusFlags, offered_to_clients, wanted_from_server,
 };
@@ -38,11 +39,12 @@ pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
 pub use command::{Command, command_packet, query_packet};
 pub use compression::{Algorithm, COMPRESSED_HEADER_BYTES, Compression, PIECE_BYTES};
+pub use file::{FilePart, FileReader};
 pub use greeting::{Greeting, MARIADB_PREFIX, SCRAMBLE_BYTES, is_mariadb, scramble_from};
 pub use login::{Attributes, AuthSwitch, ChangeUser, FirstPacket, LoginRequest, ssl_request};
 pub use packet::{Framer, HEADER_BYTES, PAYLOAD_MAX, PacketError, encode_packet, renumber};
 pub use prepared::{
-    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongData, ParameterType,
+    Argument, ArgumentValue, CURSOR_READ_ONLY, ExecuteError, ExecuteHead, Fetch, LongPiece, ParameterType,
     PrepareOk, Shape, close_packet, decode_arguments, execute_packets, prepare_packet,
 };
 pub use response::{

@@ -366,18 +366,18 @@ fn put_long_data(handle: u32, index: usize, data: &[u8], out: &mut Vec<u8>) {
 
 /// COM_STMT_SEND_LONG_DATA.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LongData {
+pub struct LongPiece {
     pub statement: u32,
     pub parameter: u16,
     pub data: Bytes,
 }
 
-impl LongData {
-    pub fn decode(body: &Bytes) -> Result<LongData, Malformed> {
+impl LongPiece {
+    pub fn decode(body: &Bytes) -> Result<LongPiece, Malformed> {
         let mut reader = Reader::new(body, "COM_STMT_SEND_LONG_DATA");
         let (statement, parameter) = (reader.u32()?, reader.u16()?);
         let data = body.slice(body.len() - reader.rest().len()..);
-        Ok(LongData { statement, parameter, data })
+        Ok(LongPiece { statement, parameter, data })
     }
 }
 
@@ -525,7 +525,7 @@ mod tests {
         assert_eq!(sent.iter().map(|body| body[0]).collect::<Vec<_>>(), [0x18, 0x18, 0x17]);
         let mut seen = Vec::new();
         for body in &sent[..2] {
-            let piece = LongData::decode(&body.slice(1..)).unwrap();
+            let piece = LongPiece::decode(&body.slice(1..)).unwrap();
             assert_eq!((piece.statement, piece.parameter), (9, 1));
             seen.extend_from_slice(&piece.data);
         }
@@ -580,7 +580,7 @@ mod tests {
                 }
             }
             let _fetch = Fetch::decode(&body);
-            let _long = LongData::decode(&body);
+            let _long = LongPiece::decode(&body);
             let _ok = PrepareOk::decode(&body);
         }
     }

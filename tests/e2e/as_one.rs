@@ -132,10 +132,13 @@ async fn values_of_set_are_read_where_their_tables_are() {
         let mut client = shop.proxy.client(&shop.database).await;
         let fault = client.refused("SET @n = (SELECT COUNT(*) FROM orders)").await;
         assert!(fault.message.starts_with("SW1202"), "{}", fault.message);
+        let fault = client.refused("SET @n = total_of(1)").await;
+        assert!(fault.message.starts_with("SW1220"), "{}", fault.message);
         client.ok("UPDATE orders SET n = n + 10").await;
         client.ok("SET @changed = ROW_COUNT(), @me = CONNECTION_ID()").await;
         assert_eq!(client.one("SELECT @changed").await.as_deref(), Some("8"));
         assert_eq!(client.one("SELECT @me").await, Some(client.id().to_string()));
+        client.ok("SET @n = CONCAT('a', UPPER('b')), @m = GREATEST(1, 2)").await;
         let mut client = shop.proxy.client(&shop.database).await;
         for far in ["log", "far"] {
             client.ok(format!("INSERT INTO {far} (n) VALUES (1), (2)")).await;

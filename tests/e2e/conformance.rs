@@ -2,8 +2,8 @@
 //! shard, so that nothing but the proxy itself can differ. For what drivers do not reach: flags, numbers of packets, error texts.
 
 use crate::support::{
-    APP, Cluster, DEPRECATE_EOF, Database, MULTI_RESULTS, MULTI_STATEMENTS, Plain, Proxy, Raw, Setup, Table,
-    flavors,
+    APP, Cluster, DEPRECATE_EOF, Database, LOCAL_FILES, MULTI_RESULTS, MULTI_STATEMENTS, Plain, Proxy, Raw,
+    Setup, Table, flavors,
 };
 use shardway::internal::local::Installed;
 
@@ -75,6 +75,15 @@ impl Pair {
 
     async fn query(&mut self, sql: &str) {
         self.same(3, sql.as_bytes()).await;
+    }
+
+    async fn load(&mut self, sql: &str, packets: &[&[u8]]) {
+        let expected = self.plain.load(sql, packets).await;
+        let found = self.proxy.load(sql, packets).await;
+        if expected != found {
+            let (expected, found) = (shown(&expected), shown(&found));
+            self.differences.push(format!("{sql}\nthe server:\n{expected}the proxy:\n{found}"));
+        }
     }
 
     /// All differences at once: they tell more together.
@@ -224,7 +233,8 @@ async fn results_of_procedures_are_those_of_one_server() {
                 "SET @c = 'c'; CALL p(4, @b, @c); SELECT @b, @c",
                 "CALL p(4, @b, @c)",
                 "CALL q(); SELECT 3",
-                "CALL r(); SELECT n FROM t; SELECT ROW_COUNT()",
+                "CALL r(); SELECT n FROM t; SELECT ROW_COUNT(); SELECT LAST_INSERT_ID()",
+                "CALL p(4, @b, @c); SELECT LAST_INSERT_ID()",
                 "CALL s(); SELECT COUNT(*) FROM t; ROLLBACK; SELECT COUNT(*) FROM t",
                 "CALL s()",
                 "ROLLBACK",
@@ -242,5 +252,42 @@ async fn results_of_procedures_are_those_of_one_server() {
             }
             pair.agree();
         }
+    }
+}
+
+#[tokio::test]
+async fn files_of_the_client_are_loaded_as_by_one_server() {
+    for program in flavors() {
+        let sides = Sides::open(&program).await;
+        Cluster::shared(&program).await.everywhere(&["SET GLOBAL local_infile = 1"]).await;
+        sides.plain.server.run(&["SET GLOBAL local_infile = 1"]).await.unwrap();
+        let mut pair = sides.pair(MULTI_STATEMENTS | MULTI_RESULTS | LOCAL_FILES).await;
+        let load = "LOAD DATA LOCAL INFILE 'some file' INTO TABLE t";
+        for (sql, packets) in [
+            ("TRUNCATE t".to_owned(), vec![]),
+            (format!("{load} (id, n, s)"), vec![&b"1\t1\tone\n2\t2"[..], b"\ttwo\n", b"3\t3\tthree"]),
+            (format!("{load} (id, n, s)"), vec![b"1\t1\tagain\nx\ty\tz\n4\t4\t012345678901234567890\n"]),
+            (format!("{load} FIELDS TERMINATED BY ',' (n)"), vec![]),
+            (
+                format!("{load} FIELDS TERMINATED BY ',' ENCLOSED BY '\"' (n, s)"),
+                vec![b"5,\"a\nb\"\n", b"6,c\n"],
+            ),
+            ("SELECT LAST_INSERT_ID(); SELECT * FROM t".to_owned(), vec![]),
+            ("LOAD DATA LOCAL INFILE 'x' INTO TABLE nothing".to_owned(), vec![b"1\n"]),
+            (format!("{load} (no_such_column)"), vec![b"1\n"]),
+            (format!("SELECT 1; {load} (n); SELECT COUNT(*) FROM t; {load} (n)"), vec![b"7\n", b"8\n"]),
+            (
+                format!("BEGIN; {load} (n); SELECT COUNT(*) FROM t; ROLLBACK; SELECT COUNT(*) FROM t"),
+                vec![b"9\n"],
+            ),
+            (format!("{load} (n, @x) SET s = CONCAT(@x, '!')"), vec![b"10\tx\n"]),
+            ("SELECT * FROM t".to_owned(), vec![]),
+        ] {
+            pair.load(&sql, &packets).await;
+        }
+        let large = vec![b'z'; 0xff_ffff];
+        pair.load(&format!("{load} (s)"), &[b"1\t", &large, b"\n2\t\n"]).await;
+        pair.query("SELECT 1").await;
+        pair.agree();
     }
 }

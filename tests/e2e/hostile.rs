@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
-    APP, Client, Cluster, Database, Proxy, Random, Raw, Setup, Table, eventually, flavors, response,
+    APP, Client, Cluster, Database, LOCAL_FILES, MULTI_STATEMENTS, Proxy, Random, Raw, Setup, Table,
+    eventually, flavors, response,
 };
 
 /// A hostile connection that is neither answered nor closed is left after this.
@@ -29,6 +30,12 @@ impl Target {
 
     async fn logged_in(&self) -> Raw {
         Raw::login(self.proxy.mysql, APP.0, APP.1, Some(&self.database.name), 0).await
+    }
+
+    /// May send several statements and files.
+    async fn all_flags(&self) -> Raw {
+        let flags = MULTI_STATEMENTS | LOCAL_FILES;
+        Raw::login(self.proxy.mysql, APP.0, APP.1, Some(&self.database.name), flags).await
     }
 
     /// The bytes of a good login, with its header, to be spoiled.
@@ -247,4 +254,44 @@ async fn a_statement_may_come_byte_by_byte_and_commands_may_be_pipelined() {
         }
     }
     target.is_well("after clients that left").await;
+}
+
+#[tokio::test]
+async fn a_conversation_may_end_after_every_byte_or_come_byte_by_byte() {
+    let mut target = Target::open().await;
+    let change =
+        [b"\x11", APP.0.as_bytes(), b"\0\0", target.database.name.as_bytes(), b"\0\x2d\0x\0"].concat();
+    let conversations = [
+        [
+            framed(0, b"\x03SELECT 1; BEGIN; UPDATE t SET v = 'lost' WHERE k = 9; SELECT k FROM t; SELECT 2"),
+            framed(0, b"\x0e"),
+        ]
+        .concat(),
+        [
+            framed(0, b"\x03LOAD DATA LOCAL INFILE 'x' REPLACE INTO TABLE t (k, v)"),
+            framed(2, b"7\tlost\n8"),
+            framed(3, b"\tlost\n"),
+            framed(4, b""),
+            framed(0, b"\x0e"),
+        ]
+        .concat(),
+        [framed(0, b"\x04t\0%"), framed(0, &change), framed(2, &[7; 20])].concat(),
+    ];
+    for conversation in &conversations {
+        for end in 0..=conversation.len() {
+            let mut raw = target.all_flags().await;
+            raw.bytes(&conversation[..end]).await;
+            if end % 40 == 0 {
+                listen(&mut raw).await;
+            }
+        }
+        let mut slow = target.all_flags().await;
+        for byte in conversation {
+            slow.bytes(&[*byte]).await;
+        }
+        assert!(slow.packet().await.is_some());
+        listen(&mut slow).await;
+        drop(slow);
+        target.is_well("after conversations that broke off").await;
+    }
 }

@@ -57,16 +57,9 @@ async fn what_needs_a_merge_of_several_shards_is_refused_by_name() {
         refuse(
             &mut client,
             &[
-                merge("SELECT * FROM orders ORDER BY id", "ORDER BY"),
-                merge("SELECT * FROM orders LIMIT 3", "LIMIT"),
-                merge("SELECT * FROM orders WHERE id = 3 LIMIT 2, 3", "LIMIT"),
-                merge("SELECT COUNT(*) FROM orders", "COUNT"),
-                merge("SELECT SUM(total) FROM orders WHERE customer IN (1,2,3,4,5,6,7,8,9,10)", "SUM"),
-                merge("SELECT 1 + MAX(total) FROM orders", "MAX"),
+                merge("SELECT 1 + MAX(total) FROM orders", "expression over an aggregate"),
+                merge("SELECT note, total FROM orders GROUP BY note", "neither grouped nor aggregated"),
                 merge("SELECT GROUP_CONCAT(note) FROM orders", "GROUP_CONCAT"),
-                merge("SELECT DISTINCT note FROM orders", "DISTINCT"),
-                merge("SELECT note FROM orders GROUP BY note", "GROUP BY"),
-                merge("SELECT note FROM orders HAVING note > 'a'", "HAVING"),
                 merge("SELECT ROW_NUMBER() OVER (PARTITION BY note) FROM orders", "window"),
                 merge("SELECT note FROM orders UNION SELECT product FROM `lines`", "UNION"),
                 merge("SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM `lines` l WHERE l.id = o.id)", ""),

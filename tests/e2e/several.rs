@@ -71,7 +71,6 @@ async fn the_first_error_ends_the_chain_whoever_finds_it() {
             "INSERT INTO orders VALUES (1, 1)",
             "SELECT nonsense FROM log",
             "SELECT nonsense FROM orders",
-            "SELECT n FROM orders ORDER BY n",
             "SELECT * FROM unlisted",
             "SELEC 1",
             "SELECT 'open",

@@ -67,6 +67,10 @@ async fn two_hundred_megabytes_pass_through_in_constant_memory() {
         assert_eq!(raw.query("SELECT REPEAT('x', 1048576) FROM spread").await, [1]);
         let grown = read_slowly(&mut raw, &proxy, ROWS * MIB).await;
         assert!(grown < GROWTH_KIB_MAX, "two shards: grew by {grown} KiB");
+        let mut raw = Raw::login(proxy.mysql, APP.0, APP.1, Some(&database.name), 0).await;
+        assert_eq!(raw.query("SELECT REPEAT('x', 1048576), -k FROM spread ORDER BY k DESC").await, [2]);
+        let grown = read_slowly(&mut raw, &proxy, ROWS * MIB).await;
+        assert!(grown < GROWTH_KIB_MAX, "a merge: grew by {grown} KiB");
     }
 }
 
@@ -79,7 +83,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
         let mut client = proxy.client(&database).await;
         // One command byte is part of the packet.
         let (head, tail) = ("SELECT LENGTH('", "')");
-        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1] {
+        for payload in [PACKET - 1, PACKET, PACKET + 1, PACKET + 2, 2 * PACKET, 2 * PACKET + 1, 64 * MIB] {
             let length = payload - 1 - head.len() - tail.len();
             let answer = client.one(format!("{head}{}{tail}", "x".repeat(length))).await;
             assert_eq!(answer, Some(length.to_string()), "a command of {payload} bytes");
@@ -92,6 +96,7 @@ async fn packets_around_sixteen_mebibytes_pass_both_ways() {
             (PACKET + 10, 9),
             (2 * PACKET, 9),
             (2 * PACKET + 1, 9),
+            (64 * MIB, 9),
         ] {
             let length = payload - prefix;
             for sql in [
@@ -182,7 +187,7 @@ async fn an_error_in_the_middle_of_a_result_arrives_as_one() {
         let mut client = proxy.client(&database).await;
         let values: Vec<String> = (0..ROWS).map(|number| format!("({number})")).collect();
         client.ok(format!("INSERT INTO spread VALUES {}", values.join(", "))).await;
-        for table in ["numbers t", "spread t"] {
+        for table in ["numbers t", "spread t", "spread t ORDER BY k", "spread t ORDER BY -k LIMIT 190"] {
             let column = if table.starts_with('n') { "n" } else { "k" };
             // Some rows come before the one that fails.
             let sql = format!(
@@ -221,5 +226,77 @@ async fn an_error_of_one_shard_leaves_no_answer_of_another_for_the_next_statemen
             assert_eq!(found.len(), ROWS - 101, "after {failing}");
             assert_eq!(client.rows(format!("SELECT 'this', {round}")).await, [format!("this|{round}")]);
         }
+    }
+}
+
+/// Many rows for one of `spread`, without a function that keeps several shards from computing it.
+fn multiplied(select: &str, condition: &str) -> String {
+    let ten = (0..10).map(|number| format!("SELECT {number} AS n")).collect::<Vec<_>>().join(" UNION ALL ");
+    let tables: Vec<String> = ('a'..='g').map(|name| format!("({ten}) {name}")).collect();
+    format!("{select} FROM spread, {} WHERE a.n + b.n + c.n + d.n < 100 AND {condition}", tables.join(", "))
+}
+
+#[tokio::test]
+async fn a_merge_whose_client_vanishes_is_killed_on_its_servers() {
+    for program in flavors() {
+        let cluster = Cluster::shared(&program).await;
+        let database = rows(cluster).await;
+        let proxy = Proxy::over(cluster, &database).await;
+        let mut client = proxy.client(&database).await;
+        let values: Vec<String> = (0..ROWS).map(|number| format!("({number})")).collect();
+        client.ok(format!("INSERT INTO spread VALUES {}", values.join(", "))).await;
+        let sql = multiplied("SELECT COUNT(*), 'vanishing'", "k > 0");
+        let mut raw = Raw::login(proxy.mysql, APP.0, APP.1, Some(&database.name), 0).await;
+        raw.command(3, sql.as_bytes()).await;
+        eventually("the server runs it", async || running(cluster, "%vanishing%").await > 0).await;
+        drop(raw);
+        eventually("the server stops it", async || running(cluster, "%vanishing%").await == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_error_of_one_shard_stops_the_others() {
+    for program in flavors() {
+        let cluster = Cluster::shared(&program).await;
+        let database = rows(cluster).await;
+        let proxy = Proxy::over(cluster, &database).await;
+        let mut client = proxy.client(&database).await;
+        let values: Vec<String> = (0..ROWS).map(|number| format!("({number})")).collect();
+        client.ok(format!("INSERT INTO spread VALUES {}", values.join(", "))).await;
+        let mut key = async |shard: &str| {
+            let sql = format!("SELECT k FROM spread WHERE _shard = '{shard}' ORDER BY k LIMIT 1");
+            client.one(sql).await.unwrap()
+        };
+        let (running_on, failing_on) = (key("shard1").await, key("shard2").await);
+        let failing = format!(
+            "k IN ({running_on}, {failing_on}) AND IF(k = {failing_on}, (SELECT 1 UNION SELECT 2), 1) = 1"
+        );
+        let fault = client.refused(multiplied("SELECT COUNT(*), 'sibling'", &failing)).await;
+        assert_eq!(fault.code, 1242, "{}", fault.message);
+        assert_eq!(client.rows("SELECT COUNT(*) FROM spread").await, [ROWS.to_string()]);
+        eventually("the other server stops", async || running(cluster, "%sibling%").await == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_beyond_the_servers_limit_is_refused_as_by_the_server() {
+    for program in flavors() {
+        let cluster = Cluster::own(&program, 1, 0).await;
+        cluster.everywhere(&["SET GLOBAL max_allowed_packet = 1048576"]).await;
+        let database = cluster.database([Table::single("t", 0, "(a LONGBLOB)")]).await;
+        let proxy =
+            Proxy::start(&Setup::new(&cluster).database(&database).settings("[pool]\nidle_min = 0")).await;
+        let mut client = proxy.client(&database).await;
+        let sql = format!("INSERT INTO t VALUES ('{}')", "x".repeat(2 * MIB));
+        let fault = client.refused(&sql).await;
+        assert_eq!((fault.code, fault.state.as_str()), (1153, "08S01"), "{}", fault.message);
+        // The server has closed its connection; the session has not.
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
+        client.ok("BEGIN").await;
+        client.ok("INSERT INTO t VALUES ('lost')").await;
+        let fault = client.refused(&sql).await;
+        assert!(matches!(fault.code, 1153 | 1180), "{}: {}", fault.code, fault.message);
+        let _either = client.run("ROLLBACK").await;
+        assert_eq!(client.rows("SELECT COUNT(*) FROM t").await, ["0"]);
     }
 }

@@ -27,7 +27,13 @@ async fn start(program: &Installed) -> (Proxy, Database) {
         ])
         .await;
     let setup = Setup::new(cluster).database(&database).settings("[pool]\nconnections_max = 1\n");
-    (Proxy::start(&setup).await, database)
+    let proxy = Proxy::start(&setup).await;
+    let mut map = setup.map.clone();
+    map.version += 1;
+    let listed = "functions = [\"marks\", \"sorts\", \"plain\"]\n[database.tables]";
+    std::fs::write(proxy.map_path(), map.text().replace("[database.tables]", listed)).unwrap();
+    proxy.admin().await.ok("RELOAD").await;
+    (proxy, database)
 }
 
 async fn pins(proxy: &Proxy) -> Vec<String> {

@@ -22,6 +22,6 @@ pub(crate) use cluster::{APP, Cluster, Database, OPS, Plain, SHARDS, Table, dire
 pub(crate) use driver::{Said, command_line, pymysql, said};
 pub(crate) use proxy::{BINARY, Proxy, Setup};
 pub(crate) use random::Random;
-pub(crate) use raw::{DEPRECATE_EOF, Greeting, MULTI_RESULTS, MULTI_STATEMENTS, Raw, response};
+pub(crate) use raw::{DEPRECATE_EOF, Greeting, LOCAL_FILES, MULTI_RESULTS, MULTI_STATEMENTS, Raw, response};
 pub(crate) use tools::{command_line_client, promtool, python};
 pub(crate) use wait::{DEADLINE, alive, eventually, processes_naming};

@@ -15,6 +15,7 @@ pub(crate) const CAPABILITIES: u32 = 0x0000_0001 | 0x0000_0200 | 0x0000_2000 | 0
 pub(crate) const CONNECT_WITH_DB: u32 = 0x0000_0008;
 pub(crate) const DEPRECATE_EOF: u32 = 0x0100_0000;
 pub(crate) const MULTI_STATEMENTS: u32 = 0x0001_0000;
+pub(crate) const LOCAL_FILES: u32 = 0x0000_0080;
 pub(crate) const MULTI_RESULTS: u32 = 0x0002_0000;
 const UTF8MB4_GENERAL_CI: u8 = 45;
 
@@ -152,6 +153,35 @@ impl Raw {
             packets.push((number, payload));
             if ended {
                 return packets;
+            }
+        }
+    }
+
+    /// Sends a command that loads a file, and the file in packets when it is asked for; all packets of the answer. Two
+    /// packets may end the file: with the answer to one command only.
+    pub(crate) async fn load(&mut self, sql: &str, packets: &[&[u8]]) -> Vec<(u8, Vec<u8>)> {
+        self.command(3, sql.as_bytes()).await;
+        let mut boundary = Boundary::load(false);
+        let mut seen = Vec::new();
+        loop {
+            let Some((number, payload)) = self.packet().await else {
+                seen.push((0, Vec::new()));
+                return seen;
+            };
+            let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+            let framed = [&length[..3], &[number], &payload].concat();
+            let ended = boundary.advance(&framed).unwrap().ended;
+            seen.push((number, payload));
+            if ended {
+                return seen;
+            }
+            if boundary.waits_for_file() {
+                boundary.file_was_sent();
+                let (mut out, mut number) = (Vec::new(), number.wrapping_add(1));
+                for packet in packets.iter().chain([&&b""[..]]) {
+                    encode_packet(packet, &mut number, &mut out);
+                }
+                self.bytes(&out).await;
             }
         }
     }

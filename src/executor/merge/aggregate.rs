@@ -19,6 +19,12 @@ pub(super) struct Column {
 enum How {
     Count,
     Sum(Number),
+    /// The sum of another column; without one the shards' own value stands.
+    SumOr {
+        sum: usize,
+        number: Number,
+        decimals: u8,
+    },
     /// The least, or the greatest.
     Extreme {
         key: Key,
@@ -65,6 +71,19 @@ impl Column {
             Function::Count if key::is_whole(&columns[at]) => How::Count,
             Function::Count => return Err(MergeError::Type { column: at, what: "a count of this type" }),
             Function::Sum => How::Sum(number(at)?),
+            Function::SumOr { sum } => {
+                let sum = index(*sum)?;
+                let decimals = columns[at].decimals;
+                match (number(at)?, number(sum)?) {
+                    (Number::Decimal, own @ Number::Decimal) if columns[sum].decimals <= decimals => {
+                        How::SumOr { sum, number: own, decimals }
+                    }
+                    (Number::Float { .. }, own @ Number::Float { .. }) => {
+                        How::SumOr { sum, number: own, decimals }
+                    }
+                    _ => return Err(MergeError::Type { column: at, what: "a sum of this type" }),
+                }
+            }
             Function::Least(source) => extreme(*source, false)?,
             Function::Greatest(source) => extreme(*source, true)?,
             Function::Average { sum, count } => {
@@ -87,7 +106,7 @@ impl Column {
     pub(super) fn begin(&self, row: &Row) -> Result<Total, MergeError> {
         let mut total = match &self.how {
             How::Count => Total::Count(0),
-            How::Sum(_) => Total::Sum(None),
+            How::Sum(_) | How::SumOr { .. } => Total::Sum(None),
             How::Extreme { .. } => Total::Extreme { row: row.clone() },
             How::Average { .. } => Total::Average { sum: None, count: 0 },
             How::Bits(_) => Total::Bits(number(row, self.at)?.unwrap_or(0)),
@@ -104,6 +123,7 @@ impl Column {
                 *count = count.saturating_add(number(row, self.at)?.unwrap_or(0));
             }
             (How::Sum(number), Total::Sum(sum)) => add(sum, number, row, self.at)?,
+            (How::SumOr { sum: at, number, .. }, Total::Sum(sum)) => add(sum, number, row, *at)?,
             (How::Extreme { key, greatest }, Total::Extreme { row: best }) => {
                 let (new, old) = (key.read(row)?, key.read(best)?);
                 let order = compare_values((row, new), (best, old));
@@ -126,7 +146,15 @@ impl Column {
                 }
             }
             // A total is begun by its own column.
-            (How::Count | How::Sum(_) | How::Extreme { .. } | How::Average { .. } | How::Bits(_), _) => {}
+            (
+                How::Count
+                | How::Sum(_)
+                | How::SumOr { .. }
+                | How::Extreme { .. }
+                | How::Average { .. }
+                | How::Bits(_),
+                _,
+            ) => {}
         }
         Ok(())
     }
@@ -144,6 +172,10 @@ impl Column {
                 (count > 0).then(|| sum.average(count, *number, *decimals))
             }
             (How::Sum(Number::Float { decimals }), Total::Sum(Some(sum))) => Some(sum.print(*decimals)),
+            (How::SumOr { .. }, Total::Sum(None)) => return Vec::new(),
+            (How::SumOr { decimals, .. }, Total::Sum(Some(sum))) => {
+                Some(sum.widened(*decimals).print(*decimals))
+            }
             (_, Total::Sum(Some(sum))) => Some(sum.print(float::NOT_FIXED)),
             (_, Total::Sum(None) | Total::Average { .. } | Total::Extreme { .. }) => None,
         };
@@ -177,6 +209,13 @@ impl Sum {
         match self {
             Sum::Decimal(sum) => sum.print(),
             Sum::Float(sum) => float::print(*sum, decimals),
+        }
+    }
+
+    fn widened(self, places: u8) -> Sum {
+        match self {
+            Sum::Decimal(sum) => Sum::Decimal(sum.widened(usize::from(places))),
+            float @ Sum::Float(_) => float,
         }
     }
 

@@ -76,7 +76,7 @@ impl Decimal {
         Some(Decimal { negative: parts.negative, digits, scale: parts.fraction.len() })
     }
 
-    fn widened(mut self, scale: usize) -> Decimal {
+    pub(super) fn widened(mut self, scale: usize) -> Decimal {
         self.digits.extend(std::iter::repeat_n(0, scale.saturating_sub(self.scale)));
         self.scale = self.scale.max(scale);
         self

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::aggregate::{Column, Total, replaced};
+use super::condition::Filter;
 use super::key::{self, Key, Value, compare, cut_by_server};
 use super::row::Row;
 use super::sorter::Sorter;
@@ -71,6 +72,7 @@ enum Folding {
     Groups {
         columns: Vec<Column>,
         group: Option<Group>,
+        filter: Filter,
         sorter: Option<Sorter>,
     },
     /// All groups are there.
@@ -85,10 +87,11 @@ struct Group {
 }
 
 impl Merger {
-    /// `columns` are the definitions of each input's result; `bytes_max` bounds what is held beyond a row per input.
+    /// `columns` are the definitions of each input's result, `literals` those of the plan's conditions; `bytes_max` bounds what is held beyond a row per input.
     pub(crate) fn new(
         plan: &Merge,
         columns: &[Vec<ColumnDefinition>],
+        literals: &[Vec<u8>],
         bytes_max: usize,
     ) -> Result<Merger, MergeError> {
         let first = columns.first().ok_or(MergeError::Columns)?;
@@ -120,7 +123,8 @@ impl Merger {
                     [] => None,
                     sort => Some(Sorter::new(key::keys(sort, first, hidden)?, wanted, bytes_max)),
                 };
-                Folding::Groups { columns, group: None, sorter }
+                let filter = Filter::new(&plan.conditions, literals, first, hidden)?;
+                Folding::Groups { columns, group: None, filter, sorter }
             }
         };
         let inputs: Vec<Input> = columns.iter().map(|_| Input::default()).collect();
@@ -216,7 +220,7 @@ impl Merger {
                     *last = Some((row.clone(), values.clone()));
                 }
             }
-            Folding::Groups { columns, group, sorter } => {
+            Folding::Groups { columns, group, filter, sorter } => {
                 let same = group.as_ref().is_some_and(|group| {
                     compare(&self.keys, (&group.row, &group.values), (row, values)).is_eq()
                 });
@@ -231,7 +235,7 @@ impl Merger {
                             columns.iter().map(|column| column.begin(row)).collect::<Result<Vec<_>, _>>()?;
                         let begun = Group { row: row.clone(), values: values.clone(), totals };
                         if let Some(finished) = group.replace(begun) {
-                            put(finished, columns, sorter, seen, &mut self.out)?;
+                            put(finished, columns, filter, sorter, seen, &mut self.out)?;
                         }
                     }
                 }
@@ -243,12 +247,12 @@ impl Merger {
 
     /// All inputs are at their end: the last group is finished, and the sorted ones begin.
     fn end(&mut self) -> Result<bool, MergeError> {
-        let Folding::Groups { columns, group, sorter } = &mut self.folding else { return Ok(false) };
+        let Folding::Groups { columns, group, filter, sorter } = &mut self.folding else { return Ok(false) };
         let seen = self.columns - self.hidden;
         let last = group.take();
         let more = last.is_some() || sorter.is_some();
         if let Some(last) = last {
-            put(last, columns, sorter, seen, &mut self.out)?;
+            put(last, columns, filter, sorter, seen, &mut self.out)?;
         }
         if let Some(sorter) = sorter.take() {
             self.folding = Folding::Sorted(sorter.finish());
@@ -262,22 +266,25 @@ fn is_alike(left: &ColumnDefinition, right: &ColumnDefinition) -> bool {
     (left.kind, left.collation, left.decimals) == (right.kind, right.collation, right.decimals)
 }
 
-/// Gives a finished group to the sorter, or out.
+/// Gives a finished group to the sorter, or out; or nowhere, if HAVING says so.
 fn put(
     group: Group,
     columns: &[Column],
+    filter: &Filter,
     sorter: &mut Option<Sorter>,
     seen: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), MergeError> {
     let new: Vec<_> =
         columns.iter().zip(group.totals).flat_map(|(column, total)| column.finish(total)).collect();
-    let whole = replaced(&group.row, &new);
+    let mut row = Row::default();
+    row.read(replaced(&group.row, &new).into(), group.row.columns()).map_err(|_| MergeError::Columns)?;
+    if !filter.keeps(&row)? {
+        return Ok(());
+    }
     match sorter {
-        Some(sorter) => sorter.add(whole, group.row.columns()),
+        Some(sorter) => sorter.add(row),
         None => {
-            let mut row = Row::default();
-            row.read(whole.into(), group.row.columns()).map_err(|_| MergeError::Columns)?;
             out.extend_from_slice(row.front(seen));
             Ok(())
         }

@@ -1,8 +1,6 @@
 //! Rows that must all be there before the first is given out, within a budget of bytes. With LIMIT only as many are kept as
 //! can still be among the first.
 
-use bytes::Bytes;
-
 use super::key::{Key, Value, compare};
 use super::merger::MergeError;
 use super::row::Row;
@@ -26,9 +24,7 @@ impl Sorter {
         Sorter { keys, rows: Vec::new(), wanted, bytes: 0, bytes_max }
     }
 
-    pub(super) fn add(&mut self, bytes: Vec<u8>, columns: usize) -> Result<(), MergeError> {
-        let mut row = Row::default();
-        row.read(Bytes::from(bytes), columns).map_err(|_| MergeError::Columns)?;
+    pub(super) fn add(&mut self, row: Row) -> Result<(), MergeError> {
         let values = self.keys.iter().map(|key| key.read(&row)).collect::<Result<Vec<_>, _>>()?;
         self.bytes += size(&row, &values);
         self.rows.push((row, values));

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::Obstacle;
 use super::builder::{Builder, around};
 use super::contents::{Call, Contents};
 use super::keys::{Each, Known};
 use super::select::Named;
-use super::shape::{Aggregate, Function, KeySource, Place};
+use super::shape::{Aggregate, Function, KeySource, Piece, Place};
 use crate::planner::analysis::Source;
 use crate::sql::{TokenKind, Word};
 
@@ -21,6 +21,14 @@ impl Builder<'_, '_> {
         tokens: &Range<u32>,
         place: Place,
     ) -> Result<Aggregate, Obstacle> {
+        if let Some((sum, range)) = self.coalesced_sum(expression, tokens) {
+            let inner = self.aggregate(sum, &range, place)?;
+            let sum = self.append(vec![Piece::Tokens(range)]);
+            return match inner.function {
+                Function::Sum => Ok(Aggregate { place, function: Function::SumOr { sum } }),
+                _ => Err("an expression over an aggregate"),
+            };
+        }
         let call = Call::read(expression).ok_or("an expression over an aggregate")?;
         let function = match (call.name, call.distinct) {
             ("COUNT", false) => Function::Count,
@@ -45,6 +53,16 @@ impl Builder<'_, '_> {
         Ok(Aggregate { place, function })
     }
 
+    /// The sum in `COALESCE(SUM(x), literal)` and its tokens.
+    fn coalesced_sum<'e>(&self, expression: &'e Expr, tokens: &Range<u32>) -> Option<(&'e Expr, Range<u32>)> {
+        let sum = coalesced(expression)?;
+        let inner = self.inner(tokens)?;
+        // The literal is the last token, a comma stands before it.
+        let end = inner.end.checked_sub(2)?;
+        let comma = self.clauses.tokens.get(end as usize)?.is_symbol(b',');
+        (comma && inner.start < end).then_some((sum, inner.start..end))
+    }
+
     fn has_key(&self, call: &Call<'_>) -> bool {
         let keys = call.arguments.iter().filter_map(|argument| self.analysis.key_of(argument, self.block));
         keys.into_iter().any(|of| self.analysis.holds_groups(of))
@@ -65,7 +83,7 @@ impl Builder<'_, '_> {
     }
 
     /// A quotient has more digits than servers show: sums of what they show would be others.
-    fn shows_all_digits(&self, expression: &Expr, tokens: &Range<u32>) -> Result<(), Obstacle> {
+    pub(super) fn shows_all_digits(&self, expression: &Expr, tokens: &Range<u32>) -> Result<(), Obstacle> {
         let whole = 0..self.clauses.tokens.len() as u32;
         // The column of a derived table may be a quotient.
         let known = |name: &String| matches!(self.column(None, None, name), Named::Column(_));
@@ -127,4 +145,26 @@ impl Builder<'_, '_> {
             None => self.repeatable(tokens, "a variable or parameter in an aggregate"),
         }
     }
+}
+
+/// One aggregate function, or a sum with a literal in its stead.
+pub(super) fn is_total(expression: &Expr) -> bool {
+    Call::read(expression).is_some() || coalesced(expression).is_some()
+}
+
+/// The sum of `COALESCE(SUM(x), literal)` or `IFNULL(SUM(x), literal)`.
+fn coalesced(expression: &Expr) -> Option<&Expr> {
+    let Expr::Function(call) = expression else { return None };
+    let [name] = call.name.0.as_slice() else { return None };
+    let name = name.to_string().to_ascii_uppercase();
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(sum)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(_))),
+    ] = list.args.as_slice()
+    else {
+        return None;
+    };
+    let is_sum = Call::read(sum).is_some_and(|call| call.name == "SUM" && !call.distinct);
+    (matches!(name.as_str(), "COALESCE" | "IFNULL") && is_sum && call.over.is_none()).then_some(sum)
 }

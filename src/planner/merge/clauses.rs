@@ -114,6 +114,25 @@ impl<'r> Clauses<'r> {
         (end > item.start).then_some(item.start..end)
     }
 
+    /// The tokens of a function call that begins with `name` at this byte.
+    pub(super) fn call_at(&self, offset: u32) -> Option<Range<u32>> {
+        let start = self.tokens.binary_search_by_key(&offset, |token| token.start).ok()?;
+        let mut depth = 0u32;
+        for (place, token) in self.tokens.iter().enumerate().skip(start + 1) {
+            match token.kind {
+                TokenKind::Symbol(b'(') => depth += 1,
+                TokenKind::Symbol(b')') => depth = depth.checked_sub(1)?,
+                _ => {}
+            }
+            if depth == 0 {
+                // Anything between the name and its parenthesis ends the search at once.
+                let whole = u32::try_from(start).ok()?..u32::try_from(place + 1).ok()?;
+                return (place > start + 1).then_some(whole);
+            }
+        }
+        None
+    }
+
     /// Whether two ranges read the same. `None` where literals decide, which other texts of the fingerprint have with other
     /// values.
     pub(super) fn same(&self, left: &Range<u32>, right: &Range<u32>) -> Sameness {

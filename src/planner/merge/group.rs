@@ -6,8 +6,9 @@ use std::ops::Range;
 use sqlparser::ast::{Expr, GroupByExpr};
 
 use super::Obstacle;
+use super::aggregate::is_total;
 use super::builder::Builder;
-use super::contents::{Call, Contents};
+use super::contents::Contents;
 use super::keys::Each;
 use super::order::Ordered;
 use super::select::{Item, Meant, column_name, is_constant};
@@ -31,11 +32,10 @@ enum By {
 
 impl<'b> Builder<'b, '_> {
     pub(super) fn groups(&mut self) -> Result<(), Obstacle> {
-        if self.select.having.is_some() {
-            return Err("HAVING");
-        }
         let keys = self.group_keys()?;
         let mut aggregates = self.group_columns(&keys)?;
+        let names: Vec<&str> = keys.iter().filter_map(|key| column_name(key.expression)).collect();
+        self.having(&names, &mut aggregates)?;
         let mut sorts = Vec::new();
         for item in self.ordered()? {
             if let Some(by) = self.group_order(&item, &keys, &mut aggregates)? {
@@ -91,7 +91,7 @@ impl<'b> Builder<'b, '_> {
             if is_constant(expression) || self.group_key(keys, expression, &tokens).is_some() {
                 continue;
             }
-            if Call::read(expression).is_some() {
+            if is_total(expression) {
                 let at = self.place(place).ok_or("GROUP BY")?;
                 aggregates.push(self.aggregate(expression, &tokens, at)?);
                 continue;
@@ -137,7 +137,7 @@ impl<'b> Builder<'b, '_> {
         if let Some(key) = self.group_key(keys, expression, &tokens) {
             return Ok(Some(By::Key(key)));
         }
-        if Call::read(expression).is_none() {
+        if !is_total(expression) {
             return Err("ORDER BY what is neither a grouped column nor an aggregate");
         }
         let place = match shown {
@@ -213,6 +213,7 @@ fn compared(place: Place, function: &Function) -> KeySource {
         Function::Least(source) | Function::Greatest(source) => *source,
         Function::Count
         | Function::Sum
+        | Function::SumOr { .. }
         | Function::Average { .. }
         | Function::BitAnd
         | Function::BitOr

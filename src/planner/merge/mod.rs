@@ -4,7 +4,7 @@
 //!
 //! * `shape` — the plan. `clauses` — where things stand in the text. `contents` — what an expression is made of.
 //! * `keys` — how rows compare: columns that are appended for that. `select` — the select list and the names in it.
-//! * The rules: `order`, `limit`, `totals` (aggregates without groups), `group`, `distinct`; `aggregate` — one of the functions.
+//! * The rules: `order`, `limit`, `totals` (aggregates without groups), `group`, `having`, `distinct`; `aggregate` — one of the functions.
 
 mod aggregate;
 mod builder;
@@ -12,6 +12,7 @@ mod clauses;
 mod contents;
 mod distinct;
 mod group;
+mod having;
 mod keys;
 mod limit;
 mod order;
@@ -22,7 +23,9 @@ mod totals;
 use sqlparser::ast::{Distinct, GroupByExpr, Query, SetExpr};
 
 pub(crate) use clauses::tokens;
-pub(crate) use shape::{Aggregate, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window};
+pub(crate) use shape::{
+    Aggregate, Comparison, Condition, Fold, Function, KeySource, Merge, Piece, Place, SortKey, Window,
+};
 
 use super::analysis::{Analysis, Block, BlockId};
 use super::physical::Verb;

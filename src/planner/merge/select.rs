@@ -104,7 +104,7 @@ impl<'b> Builder<'b, '_> {
     }
 
     /// Items that a bare name may mean: by alias, or as a column of that name.
-    fn called(&self, name: &str) -> Vec<usize> {
+    pub(super) fn called(&self, name: &str) -> Vec<usize> {
         let fits = |item: &Item<'_>| match item {
             Item::Expression { alias: Some(alias), .. } => alias.eq_ignore_ascii_case(name),
             Item::Expression { expression, alias: None, .. } => {

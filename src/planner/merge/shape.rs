@@ -13,6 +13,8 @@ pub(crate) struct Merge {
     /// The order in which each shard gives its rows; empty: none that matters.
     pub(crate) order: Vec<SortKey>,
     pub(crate) fold: Fold,
+    /// Which of the folded rows remain: those for which all of these hold.
+    pub(crate) conditions: Vec<Condition>,
     /// Rows are gathered and sorted by this before they are given out; empty: they come in `order`.
     pub(crate) sort: Vec<SortKey>,
     pub(crate) window: Window,
@@ -94,6 +96,10 @@ pub(crate) enum Function {
     /// Of counts: their sum.
     Count,
     Sum,
+    /// `COALESCE(SUM(x), literal)`: the appended sum, or what every shard shows when there is none.
+    SumOr {
+        sum: Place,
+    },
     Least(KeySource),
     Greatest(KeySource),
     /// From the appended sum and count.
@@ -104,6 +110,26 @@ pub(crate) enum Function {
     BitAnd,
     BitOr,
     BitXor,
+}
+
+/// `value comparison literal` of HAVING, numbers both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) value: Place,
+    pub(crate) comparison: Comparison,
+    /// Of the statement's literals.
+    pub(crate) slot: usize,
+    pub(crate) negated: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
 }
 
 /// LIMIT and OFFSET over all shards' rows.

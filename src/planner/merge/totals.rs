@@ -1,16 +1,13 @@
 //! Aggregates without GROUP BY: every shard gives one row, and so does the proxy.
 
 use super::Obstacle;
+use super::aggregate::is_total;
 use super::builder::Builder;
-use super::contents::Call;
 use super::select::{Item, is_constant};
 use super::shape::Fold;
 
 impl Builder<'_, '_> {
     pub(super) fn totals(&mut self) -> Result<(), Obstacle> {
-        if self.select.having.is_some() {
-            return Err("HAVING");
-        }
         let mut columns = Vec::new();
         for place in 0..self.items.len() {
             let Item::Expression { expression, tokens, .. } = &self.items[place] else {
@@ -20,12 +17,13 @@ impl Builder<'_, '_> {
             if is_constant(expression) {
                 continue;
             }
-            if Call::read(expression).is_none() {
+            if !is_total(expression) {
                 return Err(self.why_no_total(expression));
             }
             let at = self.place(place).ok_or("a column beside an aggregate")?;
             columns.push(self.aggregate(expression, &tokens, at)?);
         }
+        self.having(&[], &mut columns)?;
         self.merge.fold = Fold::Groups(columns);
         self.rule(
             "totals",

@@ -19,7 +19,7 @@ use super::asked::PreparedText;
 use super::run::{End, Session};
 use crate::error::ClientError;
 use crate::executor::Stream;
-use crate::wire::{LongData, ParameterType, Shape};
+use crate::wire::{LongPiece, ParameterType, Shape};
 
 /// What one client has prepared.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl PreparedStatements {
     }
 
     /// MySQL answers nothing and remembers what was wrong.
-    fn add_long_data(&mut self, piece: &LongData, limits: Limits) {
+    fn add_long_data(&mut self, piece: &LongPiece, limits: Limits) {
         let Some(statement) = self.by_id.get_mut(&piece.statement) else { return };
         if usize::from(piece.parameter) >= statement.types.len() {
             statement.fault = Some(wrong_arguments("mysqld_stmt_send_long_data"));
@@ -137,7 +137,7 @@ impl PreparedStatements {
 impl<S: Stream> Session<S> {
     /// COM_STMT_SEND_LONG_DATA, which is not answered.
     pub(super) fn send_long_data(&mut self, body: &Bytes) -> Result<(), End> {
-        let piece = LongData::decode(body).map_err(|error| malformed(&error))?;
+        let piece = LongPiece::decode(body).map_err(|error| malformed(&error))?;
         let limits = self.prepared_limits();
         self.prepared.add_long_data(&piece, limits);
         Ok(())
@@ -203,8 +203,8 @@ mod tests {
         }
     }
 
-    fn piece(statement: u32, parameter: u16, data: &'static [u8]) -> LongData {
-        LongData { statement, parameter, data: Bytes::from_static(data) }
+    fn piece(statement: u32, parameter: u16, data: &'static [u8]) -> LongPiece {
+        LongPiece { statement, parameter, data: Bytes::from_static(data) }
     }
 
     #[test]

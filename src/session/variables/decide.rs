@@ -239,6 +239,8 @@ impl Variables {
             "wait_timeout" if seconds(constant).is_none_or(|seconds| seconds < WAIT_TIMEOUT_SECONDS_MIN) => {
                 outcome.pin("short_wait_timeout");
             }
+            // `WHERE id IS NULL` then finds the row of LAST_INSERT_ID(), which is one connection's.
+            "sql_auto_is_null" if switch(constant) != Some(false) => outcome.pin("sql_auto_is_null"),
             _ => {
                 outcome.set(name, constant.for_system(self.client_charset()));
                 for (one, other) in ALIASES {

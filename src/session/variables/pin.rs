@@ -101,7 +101,9 @@ pub(crate) fn pin_reason(
         Kind::Administration | Kind::Other if mentions(text, b"lock") || mentions(text, b"export") => {
             return Some(Pin::new("global_lock", Until::TablesUnlocked));
         }
-        Kind::Other if mentions(text, b"backup") => return Some(Pin::forever("backup")),
+        Kind::Administration | Kind::Other if mentions(text, b"backup") => {
+            return Some(Pin::forever("backup"));
+        }
         _ => {}
     }
     if features.has(Feature::TemporaryTable) {

@@ -191,6 +191,7 @@ fn what_cannot_be_repeated_pins_and_what_changes_servers_is_refused() {
         assert!(pinned(decide(&variables, &format!("SET {name} = 1"))).is_some(), "{name}");
     }
     assert_eq!(pinned(decide(&variables, "SET wait_timeout = 5")), Some("short_wait_timeout"));
+    assert_eq!(pinned(decide(&variables, "SET sql_auto_is_null = 1")), Some("sql_auto_is_null"));
     let long = decide(&variables, "SET wait_timeout = 2147483");
     assert!(matches!(long, Verdict::Follow(_)));
     for (text, id) in [

@@ -52,6 +52,7 @@ fn text(collation: &str) -> ColumnType {
 
 fn columns(kinds: [(&str, ColumnType); 2]) -> Columns {
     let column = |kind| Column {
+        default: None,
         name: "K".to_owned(),
         kind,
         invisible: false,

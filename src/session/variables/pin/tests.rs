@@ -32,6 +32,7 @@ fn what_lives_on_one_connection_pins() {
     assert_eq!(reason("CREATE TEMPORARY TABLE t (n INT)"), Some("temporary_table"));
     assert_eq!(reason("FLUSH TABLES WITH READ LOCK"), Some("global_lock"));
     assert_eq!(reason("PREPARE s FROM 'SELECT 1'"), Some("sql_prepare"));
+    assert_eq!(reason("BACKUP STAGE START"), Some("backup"));
 }
 
 #[test]
