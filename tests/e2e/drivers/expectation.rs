@@ -94,7 +94,8 @@ impl Expectations {
             None => ("differs: true".to_owned(), seen.driver.to_owned()),
         };
         let (behaviour, place) = (seen.behaviour.to_owned(), seen.place.to_string());
-        self.news.lock().unwrap().insert((outcome, behaviour, place, driver))
+        self.news.lock().unwrap().insert((outcome, behaviour, place, driver));
+        true
     }
 
     /// With `UPDATE`: writes the file with what was seen. A part of the matrix cannot tell that an entry is not needed.

@@ -67,7 +67,7 @@ async fn run_all(
     let places = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)));
     let grounds = Arc::new(Grounds::open(flavor).await);
     let mut running = JoinSet::new();
-    for program in programs.iter().copied() {
+    for program in programs.iter().copied().filter(|program| program.talks_to(flavor.flavor)) {
         let (places, grounds) = (Arc::clone(&places), Arc::clone(&grounds));
         let (checklist, expectations) = (Arc::clone(checklist), Arc::clone(expectations));
         running.spawn(async move {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shardway::internal::local::Flavor;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -28,19 +29,22 @@ pub(super) struct Program {
     variant: Option<&'static str>,
     /// What it does instead of the checklist: an application with steps of its own.
     pub(super) application: bool,
+    /// The only flavor of servers that it can talk to.
+    only: Option<Flavor>,
 }
 
 const fn driver(name: &'static str, unit: &'static str, variant: Option<&'static str>) -> Program {
-    Program { name, unit, variant, application: false }
+    Program { name, unit, variant, application: false, only: None }
 }
 
 const fn application(name: &'static str, unit: &'static str) -> Program {
-    Program { name, unit, variant: None, application: true }
+    Program { name, unit, variant: None, application: true, only: None }
 }
 
 pub(super) static PROGRAMS: &[Program] = &[
     driver("mariadb", "python/command_line", Some("mariadb")),
-    driver("mysql", "python/command_line", Some("mysql")),
+    // MySQL 9's client does not know mysql_native_password, which is what MariaDB's accounts have.
+    Program { only: Some(Flavor::MySql), ..driver("mysql", "python/command_line", Some("mysql")) },
     driver("pymysql", "python/pymysql_driver", None),
     driver("mysqlclient", "python/mysqlclient_driver", None),
     driver("connector-python", "python/connector_driver", Some("pure")),
@@ -66,6 +70,10 @@ pub(super) static PROGRAMS: &[Program] = &[
 ];
 
 impl Program {
+    pub(super) fn talks_to(&self, flavor: Flavor) -> bool {
+        self.only.is_none_or(|only| only == flavor)
+    }
+
     /// Builds the program where it needs that; says what is missing when it cannot be run here.
     pub(super) async fn prepare(&self) -> Result<(), String> {
         let mut command = Command::new(folder().join("prepare"));
