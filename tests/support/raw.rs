@@ -69,6 +69,9 @@ impl Raw {
                 Some(0x00 | 0xff) => return packet,
                 // The fast path of caching_sha2_password succeeded; OK follows.
                 Some(0x01) if packet.get(1) == Some(&3) => {}
+                // The password itself is asked for: this client wants the key and encrypts nothing with it.
+                Some(0x01) if packet.get(1) == Some(&4) => self.send(sequence.wrapping_add(1), &[2]).await,
+                Some(0x01) => self.send(sequence.wrapping_add(1), &[b'x'; 256]).await,
                 Some(0xfe) => {
                     let mut parts = packet[1..].splitn(2, |byte| *byte == 0);
                     let plugin = String::from_utf8_lossy(parts.next().unwrap()).into_owned();

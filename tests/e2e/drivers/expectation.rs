@@ -13,6 +13,9 @@ use shardway::internal::local::Flavor;
 use super::checklist::{Checklist, folder, list};
 use super::place::Place;
 
+/// Where a behaviour was tried, and by which driver.
+type PlaceAndDriver<'a> = (&'a str, &'a str);
+
 /// Set to rewrite the file instead of failing.
 const UPDATE_VARIABLE: &str = "UPDATE";
 /// The reason of entries that `UPDATE` makes; a reader replaces it.
@@ -118,12 +121,12 @@ impl Expectations {
             }
         }
         // One entry for all behaviours that differ alike in the same places.
-        let mut alike: BTreeMap<(&str, &str), BTreeSet<(&str, &str)>> = BTreeMap::new();
+        let mut alike: BTreeMap<(&str, &str), BTreeSet<PlaceAndDriver<'_>>> = BTreeMap::new();
         let news = self.news.lock().unwrap();
         for (outcome, behaviour, place, driver) in news.iter() {
             alike.entry((outcome, behaviour)).or_default().insert((place, driver));
         }
-        let mut entries: BTreeMap<(&str, BTreeSet<(&str, &str)>), Vec<&str>> = BTreeMap::new();
+        let mut entries: BTreeMap<(&str, BTreeSet<PlaceAndDriver<'_>>), Vec<&str>> = BTreeMap::new();
         for ((outcome, behaviour), seen) in alike {
             entries.entry((outcome, seen)).or_default().push(behaviour);
         }
