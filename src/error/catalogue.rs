@@ -141,14 +141,6 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "packets out of order",
         "the client must number its packets from zero in each command",
     ),
-    own(
-        "SW1110",
-        1157,
-        "08S01",
-        Kind::Protocol,
-        "a compressed packet that cannot be unpacked",
-        "the client and the proxy no longer agree on where packets begin; connect again, without compression if it stays so",
-    ),
     mysql(
         "SW1107",
         3948,
