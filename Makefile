@@ -1,7 +1,7 @@
 # The commands of the README. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build clean
+.PHONY: help demo test drivers lint bench build clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
@@ -16,8 +16,11 @@ build: ## build the release binary
 
 test: ## install what the tests need and run all of them
 	@scripts/need test
-	@scripts/need drivers
 	cargo test
+
+drivers: ## fetch every driver of the matrix and compare each with a plain server
+	@scripts/need drivers
+	cargo test --test e2e drivers
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --all -- --check
