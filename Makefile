@@ -20,7 +20,7 @@ test: ## install what the tests need and run all of them
 
 drivers: ## fetch every driver of the matrix and compare each with a plain server
 	@scripts/need drivers
-	cargo test --test e2e drivers
+	SHARDWAY_TEST_DRIVERS=$${SHARDWAY_TEST_DRIVERS:-all} cargo test --test e2e drivers
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --all -- --check

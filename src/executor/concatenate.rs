@@ -10,18 +10,19 @@ use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::results::{Begun, begin_all, drain, end, next_row, put};
-use crate::wire::{Outcome, StatusFlags, encode_eof};
+use crate::wire::{Outcome, RowFormat, StatusFlags, encode_eof};
 
 /// Runs every participant's command and forwards the rows, whether they are text or binary. Not for statements without a result set.
 /// The client is told `session_status` beside what the servers say of themselves.
 /// After a failure the participants' progress tells which connections are in the middle of their responses: drop those leases.
 pub(crate) async fn concatenate<S: Stream>(
     participants: &mut [Participant<'_>],
+    format: RowFormat,
     session_status: StatusFlags,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<Outcome, Failure> {
-    let result = forward(participants, session_status, client, interrupt).await;
+    let result = forward(participants, format, session_status, client, interrupt).await;
     if let Err(Failure::Server { .. }) = result {
         drain(participants, client, interrupt).await;
     }
@@ -30,6 +31,7 @@ pub(crate) async fn concatenate<S: Stream>(
 
 async fn forward<S: Stream>(
     participants: &mut [Participant<'_>],
+    format: RowFormat,
     session_status: StatusFlags,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
@@ -38,7 +40,7 @@ async fn forward<S: Stream>(
     let Some(first) = begun.first() else { return Ok(Outcome::default()) };
     let Begun { columns, .. } = first;
     for (participant, other) in participants.iter().zip(&begun) {
-        if !first.reads_as(other) {
+        if !first.reads_as(other, format) {
             let what = "a result with other columns than the other shards'";
             return Err(Failure::Backend(unexpected(participant.connection, what)));
         }

@@ -15,7 +15,8 @@ use super::exchange::unexpected;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::wire::{
-    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, SESSION_STATE_CHANGED, StatusFlags,
+    ColumnDefinition, ErrPacket, Malformed, OkPacket, Outcome, Reader, RowFormat, SESSION_STATE_CHANGED,
+    StatusFlags,
 };
 
 /// After an error: what is read of one other shard's rows, and of all of them, before their connections are closed instead.
@@ -30,15 +31,16 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// Rows of both can be read by the definitions of either: binary rows by their types.
-    pub(super) fn reads_as(&self, other: &Begun) -> bool {
+    /// Rows of both can be read by the definitions of either: text by any, binary rows by their types.
+    pub(super) fn reads_as(&self, other: &Begun, format: RowFormat) -> bool {
         let shape = |column: &Bytes| {
             let column = ColumnDefinition::decode(column).ok()?;
             Some((column.kind, column.flags & ColumnDefinition::UNSIGNED))
         };
         // The first is the number of columns.
         self.columns.len() == other.columns.len()
-            && self.columns.iter().zip(&other.columns).skip(1).all(|(one, two)| shape(one) == shape(two))
+            && (format == RowFormat::Text
+                || self.columns.iter().zip(&other.columns).skip(1).all(|(one, two)| shape(one) == shape(two)))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::executor::{
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
-use crate::topology::{Role, ShardId, ShardName, Topology};
+use crate::topology::{Home, Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
 use crate::wire::{Boundary, Outcome};
 
@@ -100,8 +100,14 @@ impl<S: Stream> Session<S> {
         let count = topology.shards.len();
         let start = self.registration.id() as usize;
         let mut shards: Vec<_> = (0..count).map(|step| &topology.shards[(start + step) % count]).collect();
-        // Those last where a connection would be waited for in vain.
-        shards.sort_by_key(|shard| self.shared.pools.is_failing(&shard.primary));
+        // First where the database's tables are whole, so that what pins does not pin elsewhere; last where a connection would be
+        // waited for in vain.
+        let home = match self.variables.state().database().and_then(|name| topology.database(name)) {
+            Some(database) => database.home(),
+            None => Home::Anywhere,
+        };
+        shards
+            .sort_by_key(|shard| (self.shared.pools.is_failing(&shard.primary), home != Home::One(shard.id)));
         let mut last = None;
         for shard in shards {
             match self.on_one(shard.id, way, asked, topology).await {
@@ -201,7 +207,7 @@ impl<S: Stream> Session<S> {
         let connection = held.lease.connection();
         if told_apart {
             let mut alone = [Participant::new(held.shard.clone(), connection, &command)];
-            return concatenate(&mut alone, status, &mut self.client, &interrupt).await;
+            return concatenate(&mut alone, self.row_format, status, &mut self.client, &interrupt).await;
         }
         connection.send(&command).await?;
         if statement.kind == Kind::Load {

@@ -252,7 +252,8 @@ impl<S: Stream> Session<S> {
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
                     Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {
-                        concatenate(participants, status, &mut self.client, &interrupt).await?
+                        concatenate(participants, self.row_format, status, &mut self.client, &interrupt)
+                            .await?
                     }
                 };
                 self.diagnostics.finished(&outcome);
