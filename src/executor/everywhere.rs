@@ -234,6 +234,14 @@ async fn define(participants: &mut [Participant<'_>]) -> Result<OkPacket, Failur
             Answer::Rows(_) => answers.push(OkPacket::default()),
         }
     }
+    // Every shard says the same; what follows on the connection would wipe it out.
+    if let (Some(first), Some(ok)) = (participants.first_mut(), answers.first())
+        && refusals.is_empty()
+        && ok.warnings > 0
+        && let Answer::Rows(rows) = ask(first.connection, b"SHOW WARNINGS").await?
+    {
+        first.warnings = rows;
+    }
     let Some((shard, first)) = refusals.first() else { return Ok(combine(&answers, Tally::First)) };
     if refusals.len() == participants.len() && refusals.iter().all(|(_, packet)| packet.code == first.code) {
         return Err(Failure::Server { shard: shard.clone(), packet: first.clone() });

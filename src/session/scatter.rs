@@ -64,21 +64,11 @@ impl<S: Stream> Session<S> {
             _ => self.run_on_many(plan, asked, &mut participants, topology).await,
         };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
-        let copies = plan.combine == Combine::Identical;
+        let copies = plan.combine == Combine::Identical || plan.verb == Verb::Definition;
         let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
-        let mut conditions: Vec<Condition> =
+        let conditions: Vec<Condition> =
             warned.flat_map(|participant| &participant.warnings).map(|row| Condition::of_row(row)).collect();
         drop(participants);
-        if plan.verb == Verb::Definition
-            && let (Ok(Some(ok)), Some(first)) = (&result, held.first_mut())
-            && ok.warnings > 0
-        {
-            // Every shard says the same.
-            match conditions_of(first.lease.connection()).await {
-                Ok(shown) => conditions = shown,
-                Err(_) => drop(held.swap_remove(0)),
-            }
-        }
         let generated = match &result {
             Ok(Some(ok)) => generated_id(&mut held, ok.last_insert_id, plan.insert_id).await,
             Ok(None) | Err(_) => 0,
