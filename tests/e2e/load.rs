@@ -85,6 +85,7 @@ async fn lines_end_where_they_end_for_a_server() {
         let target = Target::open(&program).await;
         let (mut proxy, mut plain) = (target.raw().await, target.plain_raw().await);
         let mut random = Random::new();
+        let mut loaded = 0;
         for (format, letters) in formats {
             let end: &[u8] = match format {
                 _ if format.contains("\\r\\n") => b"\r\n",
@@ -98,7 +99,6 @@ async fn lines_end_where_they_end_for_a_server() {
                 _ if format.contains("'ab'") => b"ab",
                 _ => b",",
             };
-            let mut loaded = 0;
             for round in 0..20 {
                 let mut file = Vec::new();
                 for id in 0..1 + random.below(6) {
@@ -140,8 +140,8 @@ async fn lines_end_where_they_end_for_a_server() {
                 let there = sorted(&mut plain, "SELECT id, HEX(a), HEX(b) FROM t").await;
                 assert_eq!(rows, there, "{program:?} {format} round {round}: {shown}");
             }
-            assert!(loaded > 2, "{format}: too few files were good");
         }
+        assert!(loaded > 20, "too few files were good: {loaded}");
     }
 }
 
