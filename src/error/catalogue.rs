@@ -472,6 +472,22 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "the statement took longer than its limit",
         "raise the timeout or make the statement cheaper",
     ),
+    own(
+        "SW1408",
+        1836,
+        "HY000",
+        Kind::Server,
+        "the shard has no primary",
+        "look at SHARDWAY SHOW SERVERS; a statement waits limits.failover_wait for a primary",
+    ),
+    own(
+        "SW1409",
+        1836,
+        "HY000",
+        Kind::Limit,
+        "too many statements wait for the primary of one shard",
+        "look at SHARDWAY SHOW SERVERS, or raise limits.failover_waiters_max",
+    ),
     mysql("SW1501", 1053, "08S01", Kind::Shutdown, "server shutdown in progress", "connect again"),
     mysql(
         "SW1502",

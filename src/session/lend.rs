@@ -2,6 +2,7 @@
 //! into its transaction.
 
 use super::held::Held;
+use super::patience::{moved, no_primary};
 use super::run::Session;
 use crate::backend::Fit;
 use crate::error::ClientError;
@@ -72,11 +73,21 @@ impl<S: Stream> Session<S> {
                 return Err(Failure::Refused(ClientError::new("SW1304", detail)));
             }
             None => {
+                if role == Role::Primary || self.transaction.is_active() {
+                    if let Some(reason) = shard.why_lost() {
+                        return Err(no_primary(shard, reason));
+                    }
+                }
                 let wanted = self.variables.state();
                 let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
                 let lease = self.shared.pools.lease(server, &self.user.server, self.flavor, wanted);
                 // Who does not wait any more leaves the queue.
-                Held::new(shard.name.clone(), watched(&mut self.client, &interrupt, lease).await?)
+                let lease = tokio::select! {
+                    biased;
+                    lease = watched(&mut self.client, &interrupt, lease) => lease?,
+                    error = moved(&self.shared, &shard.name, role, server) => return Err(Failure::Backend(error)),
+                };
+                Held::new(shard.name.clone(), lease)
             }
         };
         if let Err(failure) = self.make_ready(&mut held, joining).await {
