@@ -187,6 +187,7 @@ fn server_status() -> ServerStatus {
         position: None,
         lag_seconds: None,
         last_error: None,
+        standing: "confirmed".to_owned(),
         since: Some(Instant::now()),
     }
 }

@@ -26,7 +26,7 @@ use crate::listener::{ArrivalError, accept, client_address, load_certificate};
 use crate::planner::PlanCache;
 use crate::session::metrics::SessionMetrics;
 use crate::session::{self, Gate, Orders, Registry, Shared, Waits};
-use crate::task::Scope;
+use crate::task::{Reactors, Scope};
 use crate::telemetry::{MetricRegistry, logging, register_process};
 use crate::topology::TopologyHandle;
 
@@ -52,22 +52,24 @@ pub(super) struct Parts {
     pools: Arc<PoolSet>,
     shared: Arc<Shared>,
     accepting: CancellationToken,
+    reactors: Arc<Reactors>,
     clients: Scope,
     data: Scope,
     root: Scope,
 }
 
-/// Clients are served by the runtime that this runs on, operators and the control plane by `operations`: neither statements
-/// nor slow clients keep a probe or a scrape waiting.
+/// Clients are accepted and pools kept by the runtime that this runs on, sessions served by the reactors, operators and the control plane by
+/// `operations`: neither statements nor slow clients keep a probe or a scrape waiting.
 pub(super) async fn build(
     config: PathBuf,
     loaded: Loaded,
+    reactors: Arc<Reactors>,
     operations: runtime::Handle,
 ) -> Result<Parts, AppError> {
     let settings = loaded.settings.clone();
     let logs = logging::init(&settings.log)?;
     let started = Instant::now();
-    // Pools connect on behalf of both planes: their sockets belong to the data plane's runtime all the same.
+    // Pools connect on behalf of both planes; whoever borrows a connection takes its socket along.
     let (data, root) = (Scope::on(runtime::Handle::current()), Scope::on(operations.clone()));
     let metrics = MetricRegistry::new();
     register_process(&metrics);
@@ -137,7 +139,12 @@ pub(super) async fn build(
     }
     let clients = Scope::new();
     let accepting = CancellationToken::new();
-    let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
+    let serving = serve_clients(
+        listening.mysql,
+        accepting.clone(),
+        (clients.clone(), Arc::clone(&reactors)),
+        Arc::clone(&shared),
+    );
     let stop = data.token().clone();
     data.spawn_lasting("accept", async move {
         // Ends before the scope when the proxy drains.
@@ -145,7 +152,7 @@ pub(super) async fn build(
         stop.cancelled().await;
     });
     let topology = control.topology();
-    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, clients, data, root })
+    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, reactors, clients, data, root })
 }
 
 impl Parts {
@@ -198,6 +205,8 @@ impl Parts {
                 tracing::warn!(plane, tasks = scope.len(), "tasks did not end in time");
             }
         }
+        // Sessions lived there.
+        drop(self.reactors);
     }
 }
 
@@ -240,13 +249,18 @@ fn bind(what: &'static str, address: SocketAddr, backlog: u32) -> Result<TcpList
     bind().map_err(|cause| AppError::Listen { what, address, cause })
 }
 
-async fn serve_clients(listener: TcpListener, stop: CancellationToken, clients: Scope, shared: Arc<Shared>) {
+async fn serve_clients(
+    listener: TcpListener,
+    stop: CancellationToken,
+    (clients, reactors): (Scope, Arc<Reactors>),
+    shared: Arc<Shared>,
+) {
     let limits = shared.settings.clone();
     let serving = Arc::clone(&shared);
     accept(
         listener,
         stop,
-        clients,
+        (clients, &reactors),
         move || limits.borrow().limits.clients_max,
         move |stream: TcpStream, peer, permit| {
             let shared = Arc::clone(&serving);

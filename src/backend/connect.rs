@@ -19,6 +19,7 @@ use super::authenticate::log_in;
 use super::connection::{Connection, Flavor, Stream};
 use super::error::BackendError;
 use super::handles::{HandleBook, Handles};
+use super::socket::Socket;
 use super::tls::TlsSettings;
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
@@ -127,7 +128,7 @@ impl Connector {
         credential: &Credential,
         flavor: Flavor,
     ) -> Result<Connection, BackendError> {
-        let mut link = Link::new(Stream::Tcp(tcp), server.name.clone());
+        let mut link = Link::new(Stream::Tcp(Socket::new(tcp)), server.name.clone());
         let greeting = link.greeting(credential).await?;
         let encrypt = self.decide_tls(server, &greeting)?;
         let wishes = ServerWishes {

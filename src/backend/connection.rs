@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio_rustls::client::TlsStream;
 
 use super::error::BackendError;
 use super::handles::Handles;
+use super::socket::Socket;
 use super::state::SessionState;
 use crate::topology::ServerName;
 use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, OkPacket, StatusFlags, encode_packet};
@@ -93,9 +94,9 @@ impl fmt::Display for Thread {
 /// The transport of a connection.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Socket),
     // Boxed: the TLS state is a kilobyte.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Connection {
@@ -151,6 +152,23 @@ impl Connection {
 
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// The runtime that drives the socket.
+    pub(crate) fn home(&self) -> runtime::Id {
+        match &self.stream {
+            Stream::Tcp(socket) => socket.home(),
+            Stream::Tls(stream) => stream.get_ref().0.home(),
+        }
+    }
+
+    /// From now on the current runtime drives the socket. After an error the connection is of no use.
+    pub(crate) fn come_here(&mut self) -> Result<(), BackendError> {
+        let come = match &mut self.stream {
+            Stream::Tcp(socket) => socket.come_here(),
+            Stream::Tls(stream) => stream.get_mut().0.come_here(),
+        };
+        come.map_err(|error| self.lost(&error.to_string()))
     }
 
     /// Writes whole packets (headers included). Not cancel safe: after a cancelled send the connection must be closed.

@@ -11,6 +11,7 @@ mod kill;
 mod metrics;
 mod pool;
 mod pool_set;
+mod socket;
 mod state;
 mod tls;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::ledger::{Action, Actions, Ledger, Limits, Place, Ticket};
@@ -108,7 +109,7 @@ impl ServerPool {
         &self.metrics
     }
 
-    /// Lends an idle connection that is alive, or takes a place in the queue.
+    /// Lends an idle connection that is alive, one of the current runtime's if there is a choice, or takes a place in the queue.
     pub(crate) fn begin(
         self: &Arc<ServerPool>,
         credential: &Arc<Credential>,
@@ -116,18 +117,20 @@ impl ServerPool {
         wanted: &SessionState,
     ) -> Result<Begun, BackendError> {
         let now = now();
+        let here = Handle::current().id();
         loop {
             let mut book = self.book.lock();
             if book.closed {
                 return Err(self.closed());
             }
             let lane = book.lane(credential, flavor);
-            let Some(held) = book.ledger.take(lane, wanted, now) else {
+            let Some(held) = book.ledger.take(lane, wanted, |connection| connection.home() == here, now)
+            else {
                 return self.queue(book, lane, wanted, now).map(Begun::Waiting);
             };
             drop(book);
             let mut lease = Lease::new(Arc::clone(self), lane, held);
-            if lease.is_alive() {
+            if lease.is_alive() && lease.connection().come_here().is_ok() {
                 return Ok(Begun::Lent(lease));
             }
             lease.close(CloseReason::Broken);

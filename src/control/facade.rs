@@ -150,13 +150,15 @@ impl Control {
                 read_only: None,
                 position: None,
                 last_error: None,
+                standing: shard.words_on(&server.name),
                 since: None,
             })
         });
         servers
             .map(|unknown| match seen.get(&unknown.server) {
                 Some(status) => {
-                    ServerStatus { shard: unknown.shard, role: unknown.role, ..(*status).clone() }
+                    let ServerStatus { shard, role, standing, .. } = unknown;
+                    ServerStatus { shard, role, standing, ..(*status).clone() }
                 }
                 None => unknown,
             })

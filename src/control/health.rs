@@ -343,6 +343,7 @@ fn merge(
         read_only: probe.map(|probe| probe.read_only || probe.shared_storage),
         position: probe.and_then(|probe| probe.position.clone()),
         last_error,
+        standing: String::new(),
         since,
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct ServerStatus {
     /// The GTIDs that it has, as it writes them.
     pub(crate) position: Option<String>,
     pub(crate) last_error: Option<String>,
+    /// What it is for its shard now, and why, in words.
+    pub(crate) standing: String,
     /// When `reachable` last changed; `None` before the first probe.
     pub(crate) since: Option<Instant>,
 }
@@ -78,6 +80,7 @@ mod tests {
             read_only: None,
             position: None,
             last_error: None,
+            standing: String::new(),
             since: None,
         };
         let fleet = [server(Some("8.4.10")), server(None), server(Some("8.4.9-log"))];

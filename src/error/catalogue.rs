@@ -488,6 +488,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "too many statements wait for the primary of one shard",
         "look at SHARDWAY SHOW SERVERS, or raise limits.failover_waiters_max",
     ),
+    own(
+        "SW1410",
+        1836,
+        "HY000",
+        Kind::Server,
+        "no replica of the shard may be read",
+        "choose the primary, or look at SHARDWAY SHOW SERVERS for why: lag above control.lag_max, broken replication",
+    ),
     mysql("SW1501", 1053, "08S01", Kind::Shutdown, "server shutdown in progress", "connect again"),
     mysql(
         "SW1502",

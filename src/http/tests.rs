@@ -81,6 +81,7 @@ fn sources(reasons: &Arc<Mutex<Vec<String>>>) -> Sources {
                 position: None,
                 lag_seconds: Some(1.25),
                 last_error: Some("connection refused".to_owned()),
+                standing: "not read: it refuses connections".to_owned(),
                 since: Some(Instant::now()),
             }]
         }),

@@ -72,7 +72,7 @@ impl Drop for Place {
 impl<S: Stream> Session<S> {
     /// Whether the shards of a statement take what it does; what is open on one of them goes on there in any case.
     pub(super) fn check_standing(
-        &self,
+        &mut self,
         plan: &Plan,
         route: &Route,
         topology: &Topology,
@@ -81,18 +81,18 @@ impl<S: Stream> Session<S> {
         if reads || route.role == Role::Replica {
             return Ok(());
         }
-        let check = |shard: ShardId| {
-            let shard = topology.shard(shard);
-            match shard.why_not_written() {
-                Some(reason) if !self.is_on(&shard.name) => Err(no_primary(shard, reason)),
-                Some(_) | None => Ok(()),
-            }
+        let stands = |shard: &ShardId| {
+            let shard = topology.shard(*shard);
+            shard.why_not_written().is_none() || self.is_on(&shard.name)
         };
-        match &route.part {
-            Part::Any | Part::Nowhere => Ok(()),
-            Part::One(shard) => check(*shard),
-            Part::Many(targets) => targets.iter().try_for_each(|target| check(target.shard)),
-        }
+        let stuck = match &route.part {
+            Part::Any | Part::Nowhere => None,
+            Part::One(shard) => Some(*shard).filter(|shard| !stands(shard)),
+            Part::Many(targets) => targets.iter().map(|target| target.shard).find(|shard| !stands(shard)),
+        };
+        let Some(shard) = stuck.map(|shard| topology.shard(shard)) else { return Ok(()) };
+        self.account.shard = Some(shard.name.clone());
+        Err(no_primary(shard, shard.why_not_written().unwrap_or_default()))
     }
 
     /// Whether what is read now stays on its connection for writes to follow.

@@ -83,6 +83,25 @@ impl Shard {
         }
     }
 
+    /// What is known of one of its servers, in words.
+    pub(crate) fn words_on(&self, server: &ServerName) -> String {
+        if self.primary.name == *server {
+            return match &self.standing {
+                Standing::Assumed => "assumed".to_owned(),
+                Standing::Confirmed { .. } => "confirmed".to_owned(),
+                Standing::ReadOnly { reason, .. } => format!("not written: {reason}"),
+                Standing::Lost { reason } => format!("not used: {reason}"),
+            };
+        }
+        let at = self.replicas.iter().position(|replica| replica.name == *server);
+        match at.and_then(|at| self.rotation.get(at)) {
+            None | Some(Rotation::Unknown) => "unknown".to_owned(),
+            Some(Rotation::In { share: 100 }) => "in rotation".to_owned(),
+            Some(Rotation::In { share }) => format!("in rotation, {share} % of its share"),
+            Some(Rotation::Out { reason }) => format!("not read: {reason}"),
+        }
+    }
+
     /// The process that is known to be the primary.
     pub(crate) fn identity(&self) -> Option<&Arc<str>> {
         match &self.standing {
