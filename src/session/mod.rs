@@ -28,6 +28,7 @@ mod orders;
 mod own;
 mod patience;
 mod processes;
+mod reads;
 mod registry;
 mod run;
 mod scatter;
