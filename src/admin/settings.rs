@@ -51,6 +51,7 @@ impl Rows {
         self.push(&name("databases"), databases);
         self.push(&name("server_user"), &user.server.user);
         self.push(&name("clients_max"), user.clients_max);
+        self.push(&name("read_consistency"), user.read_consistency.name());
     }
 }
 
@@ -90,6 +91,9 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.time("limits.statement_timeout", limits.statement_timeout);
     rows.push("limits.packet_bytes_max", limits.packet_bytes_max);
     rows.time("limits.drain_timeout", limits.drain_timeout);
+    rows.time("limits.failover_wait", limits.failover_wait);
+    rows.push("limits.failover_waiters_max", limits.failover_waiters_max);
+    rows.time("limits.replica_wait", limits.replica_wait);
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
@@ -103,6 +107,8 @@ fn control_and_log(rows: &mut Rows, settings: &Settings) {
     rows.time("control.probe_interval", control.probe_interval);
     rows.time("control.probe_timeout", control.probe_timeout);
     rows.time("control.schema_interval", control.schema_interval);
+    rows.time("control.lag_max", control.lag_max);
+    rows.time("control.slow_start", control.slow_start);
     rows.push("control.server_version", &control.server_version);
     let format = match settings.log.format {
         LogFormat::Text => "text",

@@ -23,7 +23,7 @@ use crate::session::{Answer, Order, PinStatus, Registry};
 use crate::task::Scope;
 use crate::topology::{
     Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Role, Scheme, SchemeId, Server,
-    ServerName, ServerTlsMode, Shard, ShardId, ShardName, ShardSet, Table, Topology, publish,
+    ServerName, ServerTlsMode, Shard, ShardId, ShardName, ShardSet, Standing, Table, Topology, publish,
 };
 
 const SECRET: &str = "opensesame";
@@ -39,6 +39,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
         databases: None,
         server: Arc::new(credential),
         clients_max: 0,
+        read_consistency: crate::config::ReadConsistency::Primary,
     };
     (name.to_owned(), Arc::new(user))
 }
@@ -84,6 +85,9 @@ fn settings() -> Settings {
             statement_timeout: Duration::ZERO,
             packet_bytes_max: 1 << 26,
             drain_timeout: Duration::from_secs(30),
+            failover_wait: Duration::from_secs(10),
+            failover_waiters_max: 10_000,
+            replica_wait: Duration::from_millis(200),
             plans_max: 10_000,
             scatter_shards_max: 1024,
             prepared_statements_max: 4096,
@@ -94,6 +98,8 @@ fn settings() -> Settings {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(1),
             schema_interval: Duration::from_secs(60),
+            lag_max: Duration::from_secs(10),
+            slow_start: Duration::from_secs(30),
             server_version: "8.4.0".to_owned(),
         },
         log: LogSettings {
@@ -115,7 +121,14 @@ fn shard(id: u16, name: &str, primary: &str) -> Shard {
         port: port.parse().unwrap(),
         tls: ServerTlsMode::Disabled,
     };
-    Shard { id: ShardId(id), name: ShardName::from(name), primary, replicas: Vec::new() }
+    Shard {
+        id: ShardId(id),
+        name: ShardName::from(name),
+        primary,
+        replicas: Vec::new(),
+        standing: Standing::default(),
+        rotation: Vec::new(),
+    }
 }
 
 fn topology() -> Topology {
@@ -172,8 +185,11 @@ fn server_status() -> ServerStatus {
         reachable: true,
         version: Some("8.4.6".to_owned()),
         sql_mode: None,
+        read_only: Some(false),
+        position: None,
         lag_seconds: None,
         last_error: None,
+        standing: "confirmed".to_owned(),
         since: Some(Instant::now()),
     }
 }

@@ -16,7 +16,7 @@ use super::reload::Reloading;
 use super::run::AppError;
 use super::{bridge, sources};
 use crate::admin::{self, Operator};
-use crate::backend::PoolSet;
+use crate::backend::{PoolSet, Suspects};
 use crate::config::{Loaded, Settings};
 use crate::control::Control;
 use crate::executor::Call;
@@ -25,7 +25,7 @@ use crate::http::{self, PlanCacheCounts, ReloadMetrics};
 use crate::listener::{ArrivalError, accept, client_address, load_certificate};
 use crate::planner::PlanCache;
 use crate::session::metrics::SessionMetrics;
-use crate::session::{self, Gate, Orders, Registry, Shared};
+use crate::session::{self, Gate, Orders, Registry, Shared, Waits};
 use crate::task::{Reactors, Scope};
 use crate::telemetry::{MetricRegistry, logging, register_process};
 use crate::topology::TopologyHandle;
@@ -82,7 +82,8 @@ pub(super) async fn build(
     if tokio::time::timeout(settings.control.probe_timeout + PROBE_GRACE, known).await.is_err() {
         tracing::warn!("not every shard told its tables and its version yet; serving all the same");
     }
-    let pools = PoolSet::new(settings.pool.clone(), data.child(), &metrics);
+    let pools =
+        PoolSet::new(settings.pool.clone(), data.child(), &metrics, Suspects::new(control.suspects()));
     pools.follow(&control.topology().load());
     let (fleet_out, fleet) =
         watch::channel(follow::fleet(&control.fleet_version(), &control.fleet_sql_mode()));
@@ -90,6 +91,8 @@ pub(super) async fn build(
     let gate = Gate::new(follow::gate_rules(&settings, &fleet.borrow(), certificate.clone()))?;
     let shared = Arc::new(Shared {
         topology: control.topology(),
+        epochs: control.epochs(),
+        waits: Waits::default(),
         plans: PlanCache::new(settings.limits.plans_max),
         seed: RandomState::new().hash_one(started),
         pools: Arc::clone(&pools),

@@ -7,6 +7,7 @@ mod spread;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -40,6 +41,8 @@ pub(crate) struct ServerPool {
     connector: Arc<Connector>,
     scope: Scope,
     metrics: ServerMetrics,
+    /// Raised when the server was demoted, for its connections.
+    demoted: Arc<AtomicBool>,
     book: Mutex<Book>,
 }
 
@@ -94,7 +97,8 @@ impl ServerPool {
         let seed = RandomState::new().hash_one(&server.name);
         let ledger = Ledger::new(limits(&settings, mapped), seed);
         let book = Book { ledger, keys: Vec::new(), settings, live, mapped, closed: false };
-        Arc::new(ServerPool { server, connector, scope, metrics, book: Mutex::new(book) })
+        let demoted = Arc::default();
+        Arc::new(ServerPool { server, connector, scope, metrics, demoted, book: Mutex::new(book) })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -224,6 +228,9 @@ impl ServerPool {
     /// Answers when the next connect may be tried.
     pub(crate) fn connect_failed(self: &Arc<ServerPool>, lane: LaneId, error: BackendError) -> Instant {
         self.metrics.connect_failed(&error);
+        if error.is_outage() {
+            self.connector.suspects().tell(&self.server.name);
+        }
         let last = match &error {
             BackendError::LoginRefused { code, .. } => LOGIN_ERRORS_FINAL.contains(code),
             BackendError::Tls { .. } | BackendError::Closed { .. } => true,
@@ -259,6 +266,12 @@ impl ServerPool {
         });
     }
 
+    /// The server is not the primary any more: what waits for its connections or uses them ends. Who waits on one has to be woken.
+    pub(crate) fn demote(self: &Arc<ServerPool>) {
+        self.demoted.store(true, Ordering::Relaxed);
+        self.retire();
+    }
+
     /// Retires the pools of credentials that are not among `live`. Sessions that logged in before may still ask for them.
     pub(crate) fn follow_credentials(self: &Arc<ServerPool>, live: Arc<[Arc<Credential>]>) {
         self.event(|book, _, actions| {
@@ -279,6 +292,11 @@ impl ServerPool {
             let count = book.ledger.count(lane);
             count.failing && !count.refused && !count.retired
         })
+    }
+
+    pub(crate) fn outstanding(&self) -> usize {
+        let book = self.book.lock();
+        (0..book.keys.len()).map(|lane| book.ledger.count(lane).lent).sum()
     }
 
     pub(crate) fn status(&self, rows: &mut Vec<PoolStatus>) {
@@ -363,7 +381,10 @@ impl ServerPool {
             };
             connecting.settled();
             let error = match opened {
-                Ok(connection) => return pool.connected(lane, Box::new(connection)),
+                Ok(mut connection) => {
+                    connection.heed(&pool.demoted);
+                    return pool.connected(lane, Box::new(connection));
+                }
                 Err(error) => error,
             };
             let next = pool.connect_failed(lane, error);

@@ -107,6 +107,36 @@ pub(crate) struct User {
     pub(crate) server: Arc<Credential>,
     /// Connections at once; 0 is without a limit of its own.
     pub(crate) clients_max: usize,
+    pub(crate) read_consistency: ReadConsistency,
+}
+
+/// Whether replicas answer plain reads, and what they must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ReadConsistency {
+    /// The primary answers.
+    #[default]
+    Primary,
+    /// A replica that shows what the session has written and seen.
+    Session,
+    /// Any replica within `lag_max`.
+    Eventual,
+}
+
+impl ReadConsistency {
+    pub(crate) const NAMES: [&str; 3] = ["primary", "session", "eventual"];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ReadConsistency::Primary => "primary",
+            ReadConsistency::Session => "session",
+            ReadConsistency::Eventual => "eventual",
+        }
+    }
+
+    pub(crate) fn named(name: &[u8]) -> Option<ReadConsistency> {
+        let all = [ReadConsistency::Primary, ReadConsistency::Session, ReadConsistency::Eventual];
+        all.into_iter().find(|value| value.name().as_bytes() == name)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,6 +223,12 @@ pub(crate) struct Limits {
     pub(crate) packet_bytes_max: usize,
     /// Between SIGTERM and the end of the last session.
     pub(crate) drain_timeout: Duration,
+    /// How long a statement waits for a shard's primary, when it has none.
+    pub(crate) failover_wait: Duration,
+    /// Statements that may do so at once, per shard.
+    pub(crate) failover_waiters_max: usize,
+    /// How long a read waits for a replica to have what the session must see; after that the primary answers.
+    pub(crate) replica_wait: Duration,
     /// Of the plan cache, in plans.
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
@@ -211,6 +247,10 @@ pub(crate) struct ControlSettings {
     pub(crate) probe_timeout: Duration,
     /// How often table definitions are read again without a reason.
     pub(crate) schema_interval: Duration,
+    /// A replica that is further behind is not read.
+    pub(crate) lag_max: Duration,
+    /// How long a replica that comes back gets less than its share.
+    pub(crate) slow_start: Duration,
     /// What clients see until a server was reached, e.g. `8.4.0`.
     pub(crate) server_version: String,
 }

@@ -3,7 +3,8 @@
 //!
 //! * `client` — short conversations with servers.
 //! * `collation`, `schema`, `weights` — how text compares, which columns tables have.
-//! * `health`, `status` — what the servers are like now.
+//! * `probe`, `health`, `status` — what the servers are like now.
+//! * `election` — who is a shard's primary and which replicas are read, by what they said.
 //! * `keeper` — the map and its table definitions, up to date.
 //! * `publisher` — the only writer of the topology.
 //! * `reload` — the files again.
@@ -11,11 +12,13 @@
 
 mod client;
 mod collation;
+mod election;
 mod error;
 mod facade;
 mod health;
 mod inspect;
 mod keeper;
+mod probe;
 mod publisher;
 mod reload;
 mod schema;

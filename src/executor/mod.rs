@@ -26,7 +26,9 @@ pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
-pub(crate) use exchange::{Answer, ask, ask_all, ask_for, ask_typed, prepare, watched};
+pub(crate) use exchange::{
+    Answer, ask, ask_all, ask_for, ask_typed, prepare, refused_as_read_only, tells_of_demotion, watched,
+};
 pub(crate) use failure::Failure;
 pub(crate) use gather::{Terms, merge};
 pub(crate) use handle::{

@@ -35,6 +35,9 @@ impl<S: Stream> Session<S> {
             Ok(assignments) => assignments,
             Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
         };
+        if let Some(set) = self.set_own(&assignments) {
+            return self.answer(set).await;
+        }
         if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;

@@ -26,7 +26,9 @@ mod local;
 pub(crate) mod metrics;
 mod orders;
 mod own;
+mod patience;
 mod processes;
+mod reads;
 mod registry;
 mod run;
 mod scatter;
@@ -38,6 +40,7 @@ mod variables;
 
 pub(crate) use handshake::{Arrival, Gate, GateError, GateRules, LoginError, log_in};
 pub(crate) use orders::{Answer, Order, Orders, SchemaOrder, WeightOrder};
+pub(crate) use patience::Waits;
 #[cfg(test)]
 pub(crate) use registry::PinStatus;
 pub(crate) use registry::{Registry, SessionStatus};

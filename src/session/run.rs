@@ -16,6 +16,7 @@ use super::diagnostics::Diagnostics;
 use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
+use super::reads::Reads;
 use super::registry::Registration;
 use super::shared::{Fleet, Shared};
 use super::switch::{Chosen, find};
@@ -58,6 +59,7 @@ pub(crate) struct Session<S> {
     pub(super) held: Vec<Held>,
     pub(super) diagnostics: Diagnostics,
     pub(super) weights: WeightCache,
+    pub(super) reads: Reads,
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
@@ -85,11 +87,19 @@ pub(super) struct Account {
     /// The one shard, or the first of several.
     pub(super) shard: Option<ShardName>,
     pub(super) shards: usize,
+    /// A replica that is fresh enough may answer.
+    pub(super) splits: bool,
 }
 
 impl Default for Account {
     fn default() -> Account {
-        Account { route: RouteLabel::Local, result: StatementResult::Ok, shard: None, shards: 0 }
+        Account {
+            route: RouteLabel::Local,
+            result: StatementResult::Ok,
+            shard: None,
+            shards: 0,
+            splits: false,
+        }
     }
 }
 
@@ -261,6 +271,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             held: Vec::new(),
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
+            reads: Reads::default(),
             account: Account::default(),
             prepared: PreparedStatements::default(),
             row_format: RowFormat::Text,
@@ -399,6 +410,7 @@ impl<S: Stream> Session<S> {
         self.variables.reset();
         self.prepared = PreparedStatements::default();
         self.weights.forget();
+        self.reads = Reads::default();
         self.show_pins();
     }
 
@@ -425,9 +437,9 @@ impl<S: Stream> Session<S> {
 
     /// What a failure means for the client: an ERR packet, or the end of its connection.
     pub(super) async fn fail(&mut self, failure: Failure) -> Result<(), End> {
-        match failure {
+        match failure.for_good() {
             Failure::ClientGone(_) => Err(End::Gone),
-            Failure::Cut(_) | Failure::CutByProxy(_) => {
+            failure @ (Failure::Cut(_) | Failure::CutByProxy(_)) => {
                 let session = self.registration.id();
                 tracing::warn!(error = %failure, session, "a result was cut; the client is disconnected");
                 self.account.result = StatementResult::Lost;
@@ -438,7 +450,11 @@ impl<S: Stream> Session<S> {
                 self.diagnostics.server_refused(&packet);
                 Ok(self.client.reply(Reply::ServerError(&packet)).await?)
             }
-            Failure::Backend(_) | Failure::Broken(_) | Failure::Interrupted(_) | Failure::Refused(_) => {
+            failure @ (Failure::Backend(_)
+            | Failure::Broken(_)
+            | Failure::Interrupted(_)
+            | Failure::Refused(_)
+            | Failure::Again(_)) => {
                 let mut error = failure.client();
                 if let (Failure::Backend(_) | Failure::Broken(_), Some(shard)) =
                     (&failure, &self.account.shard)

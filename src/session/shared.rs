@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::Gate;
 use super::metrics::SessionMetrics;
 use super::orders::Orders;
+use super::patience::Waits;
 use super::registry::Registry;
 use crate::backend::PoolSet;
 use crate::config::Settings;
@@ -15,10 +16,14 @@ use crate::executor::metrics::ExecutorMetrics;
 use crate::planner::PlanCache;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
 use crate::task::Scope;
-use crate::topology::TopologyHandle;
+use crate::topology::{Epoch, TopologyHandle};
 
 pub(crate) struct Shared {
     pub(crate) topology: TopologyHandle,
+    /// Notifies of every published topology.
+    pub(crate) epochs: watch::Receiver<Epoch>,
+    /// The statements that wait for a primary.
+    pub(crate) waits: Waits,
     pub(crate) plans: PlanCache,
     /// Of fingerprints, so that clients cannot construct statements that share one.
     pub(crate) seed: u64,
