@@ -42,6 +42,9 @@ impl<S: Stream> Session<S> {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
         }
+        if let Err(error) = self.may_assign(text, statement) {
+            return self.refuse(&error).await;
+        }
         let verdict = self.variables.decide(text, &assignments);
         let verdict = match self.hidden_pin(text, statement, &assignments) {
             Some(hidden) => verdict.pinned(hidden),
@@ -71,6 +74,13 @@ impl<S: Stream> Session<S> {
             Verdict::FollowAfterReadBack { changes, names } => self.set(run, changes, &names, None).await,
             Verdict::Pin { pin, changes, names } => self.set(run, changes, &names, Some(pin)).await,
         }
+    }
+
+    /// Whether the user may name the databases of functions and queries in the values.
+    fn may_assign(&self, text: &[u8], statement: &sql::Statement) -> Result<(), ClientError> {
+        let database = self.variables.state().database();
+        let request = planner::Request { text, statement, context: self.variables.context(), database };
+        self.may_say(&request, None, &self.shared.topology.load())
     }
 
     /// What the values of SET leave behind besides what is assigned: locks by name, variables set within expressions.
