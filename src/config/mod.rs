@@ -26,10 +26,10 @@ pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
 pub(crate) use network::Network;
 pub(crate) use settings::{
     AuthPlugin, CertificateNames, ClientCertificates, ClientTls, CompressionOffer, ControlSettings,
-    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, Requirement, Settings, User,
+    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, Requirement, Settings, TransactionMode, User,
 };
 #[cfg(test)]
-pub(crate) use settings::{Limits, Listen};
+pub(crate) use settings::{Limits, Listen, TransactionSettings};
 
 #[cfg(test)]
 mod tests;

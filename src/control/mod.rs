@@ -6,6 +6,7 @@
 //! * `health`, `status` — what the servers are like now.
 //! * `keeper` — the map and its table definitions, up to date.
 //! * `publisher` — the only writer of the topology.
+//! * `recovery` — what proxies that are gone have left prepared.
 //! * `reload` — the files again.
 //! * `inspect` — a map against its servers, for `shardway check --connect`.
 
@@ -17,6 +18,7 @@ mod health;
 mod inspect;
 mod keeper;
 mod publisher;
+mod recovery;
 mod reload;
 mod schema;
 mod status;
@@ -24,6 +26,7 @@ mod weights;
 
 pub(crate) use facade::Control;
 pub(crate) use inspect::{Finding, Inspection, inspect};
+pub(crate) use recovery::{InDoubt, Recovered};
 pub(crate) use status::{MapStatus, ServerStatus};
 #[cfg(test)]
 #[cfg(test)]

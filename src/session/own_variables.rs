@@ -1,0 +1,96 @@
+//! Variables of the proxy's own: servers know nothing of them. There is one, `shardway_transaction_mode`.
+
+use super::run::Session;
+use crate::config::TransactionMode;
+use crate::error::ClientError;
+use crate::executor::Stream;
+use crate::sql::{self, AssignedValue, Assignment, Kind, Target};
+
+/// How a transaction that writes on several shards ends.
+pub(super) const MODE: &str = "shardway_transaction_mode";
+
+/// The longest question for it.
+const ASKING_BYTES_MAX: usize = 256;
+
+impl<S: Stream> Session<S> {
+    /// From the next transaction on.
+    pub(super) fn set_mode(&mut self, mode: Option<TransactionMode>) -> Result<(), ClientError> {
+        if self.transaction.is_active() {
+            let detail = format!("{MODE} can't be changed while a transaction is in progress");
+            return Err(ClientError::new("SW1308", detail));
+        }
+        self.transaction_mode = mode;
+        Ok(())
+    }
+}
+
+/// The mode that a SET assigns, where it is about one; `DEFAULT` is that of the settings.
+pub(super) fn mode_assigned(
+    assignments: &[Assignment],
+    usual: TransactionMode,
+) -> Option<Result<Option<TransactionMode>, ClientError>> {
+    let named = |assignment: &&Assignment| match &assignment.target {
+        Target::Session(name) | Target::Global(name) | Target::Persist(name) => name == MODE,
+        _ => false,
+    };
+    let assignment = assignments.iter().find(named)?;
+    if assignments.len() > 1 {
+        let detail = format!("{MODE} is the proxy's own: set it by a statement of its own");
+        return Some(Err(ClientError::new("SW1201", detail)));
+    }
+    if !matches!(assignment.target, Target::Session(_)) {
+        let detail = format!("SET GLOBAL {MODE}; the settings have it for all sessions: transactions.mode");
+        return Some(Err(ClientError::new("SW1215", detail)));
+    }
+    let plain = match &assignment.value {
+        AssignedValue::Default => return Some(Ok(None)),
+        AssignedValue::Literal { plain, .. } => String::from_utf8_lossy(plain).into_owned(),
+        AssignedValue::Expression { .. } | AssignedValue::Absent => "an expression".to_owned(),
+    };
+    Some(TransactionMode::of_name(&plain).map(Some).ok_or_else(|| {
+        let modes = TransactionMode::ALL.map(TransactionMode::name).join(", ");
+        let detail = format!("{MODE} cannot be {plain:?}, but one of {modes}; it is {}", usual.name());
+        ClientError::new("SW1201", detail)
+    }))
+}
+
+/// `SELECT @@[SESSION.]shardway_transaction_mode [[AS] name]`, with the name of its column.
+pub(super) fn asks_for_mode(text: &[u8], statement: &sql::Statement) -> Option<String> {
+    if statement.kind != Kind::Select || text.len() > ASKING_BYTES_MAX {
+        return None;
+    }
+    let text = std::str::from_utf8(text.get(..statement.end as usize)?).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let (select, asked) = (words.next()?, words.next()?);
+    let name = asked.strip_prefix("@@")?.to_ascii_lowercase();
+    let name = name.strip_prefix("session.").or(name.strip_prefix("local.")).unwrap_or(&name);
+    if !select.eq_ignore_ascii_case("SELECT") || name != MODE {
+        return None;
+    }
+    let column = match (words.next(), words.next(), words.next()) {
+        (None, ..) => asked,
+        (Some(alias), None, _) => alias,
+        (Some(word), Some(alias), None) if word.eq_ignore_ascii_case("AS") => alias,
+        _ => return None,
+    };
+    Some(column.trim_matches('`').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Context;
+
+    #[test]
+    fn the_mode_is_asked_for_by_name() {
+        let asked = |text: &str| {
+            let mut statement = sql::Statement::default();
+            statement.scan(text.as_bytes(), &Context::default()).unwrap();
+            asks_for_mode(text.as_bytes(), &statement)
+        };
+        assert_eq!(asked("SELECT @@shardway_transaction_mode").as_deref(), Some("@@shardway_transaction_mode"));
+        assert_eq!(asked("select @@Session.Shardway_Transaction_Mode AS `mode`;").as_deref(), Some("mode"));
+        assert_eq!(asked("SELECT @@shardway_transaction_mode FROM t"), None);
+        assert_eq!(asked("SELECT @@version"), None);
+    }
+}
