@@ -1,6 +1,8 @@
 //! Starts every task with a name, an owner and a cancellation token, and waits for it. The only caller of
 //! `tokio::spawn`; a task that panics is logged by name and does not vanish.
 
+mod reactors;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+
+pub(crate) use reactors::{Reactors, Seat};
 
 /// Owns a group of tasks. Clones share the group; a child scope is stopped with its parent and can be stopped alone.
 #[derive(Clone, Debug, Default)]
@@ -51,17 +55,37 @@ impl Scope {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let owned = self.owned(name, future);
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(owned),
+            None => tokio::spawn(owned),
+        }
+    }
+
+    /// Starts a task at a reactor.
+    pub(crate) fn spawn_at<F>(&self, seat: Seat, name: &'static str, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = seat.handle().clone();
+        runtime.spawn(self.owned(name, async move {
+            future.await;
+            drop(seat);
+        }))
+    }
+
+    /// The task with its name, counted, and told of when it panics.
+    fn owned<F>(&self, name: &'static str, future: F) -> impl Future<Output = ()> + Send + 'static
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let guard = PanicLog { name };
         let span = tracing::debug_span!("task", name);
         let task = async move {
             future.await;
             std::mem::forget(guard);
         };
-        let tracked = self.tracker.track_future(task.instrument(span));
-        match &self.runtime {
-            Some(runtime) => runtime.spawn(tracked),
-            None => tokio::spawn(tracked),
-        }
+        self.tracker.track_future(task.instrument(span))
     }
 
     /// Starts a task without which the process is of no use: it ends with the scope. When it ends otherwise, by a panic,

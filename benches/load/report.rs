@@ -96,7 +96,11 @@ fn tables(setting: &Setting, figures: &[Figure]) -> anyhow::Result<String> {
 fn explanation(workload: Workload) -> &'static str {
     match workload {
         Workload::PointSelect => {
-            "Statements per second. Direct and HAProxy: one server. Shardway: the table is spread over two servers on the same machine."
+            "Statements per second. Direct and HAProxy: one server. Shardway: the table is spread over two servers on the same machine, \
+             which have twice the threads for the same cores."
+        }
+        Workload::PointSelectOneShard => {
+            "Statements per second. All three on the same server; Shardway sees tables that are whole on one shard."
         }
         Workload::ReadOnly => {
             "Statements per second, BEGIN and COMMIT included. All three on the same server; Shardway sees tables that are whole on one shard."
@@ -117,7 +121,7 @@ fn row(setting: &Setting, figures: &[Figure], workload: Workload, clients: usize
     let rate = |target: Target| {
         let per_second = median(of(target).map(|figure| figure.per_second).collect());
         match workload {
-            Workload::PointSelect | Workload::ReadOnly => show(per_second, 0),
+            Workload::PointSelect | Workload::PointSelectOneShard | Workload::ReadOnly => show(per_second, 0),
             Workload::LargeResult => {
                 show(per_second.map(|rate| rate * f64::from(BIG_ROWS) * setting.row_bytes / 1e6), 0)
             }

@@ -12,6 +12,8 @@ const LARGE_RESULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/la
 pub(crate) enum Workload {
     /// One row by its key per statement; through Shardway spread over two shards.
     PointSelect,
+    /// The same of a table that is whole on one shard: every target has one server, so only what stands in between differs.
+    PointSelectOneShard,
     /// Transactions of point selects, ranges, sums, ordered and distinct ranges, on one shard.
     ReadOnly,
     /// 100,000 rows per statement.
@@ -19,11 +21,13 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 3] = [Workload::PointSelect, Workload::ReadOnly, Workload::LargeResult];
+    pub(crate) const ALL: [Workload; 4] =
+        [Workload::PointSelect, Workload::PointSelectOneShard, Workload::ReadOnly, Workload::LargeResult];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Workload::PointSelect => "oltp_point_select",
+            Workload::PointSelectOneShard => "oltp_point_select on one shard",
             Workload::ReadOnly => "oltp_read_only",
             Workload::LargeResult => "large_result",
         }
@@ -32,14 +36,15 @@ impl Workload {
     /// Sixty-four clients with 20 MB each would measure the memory of sysbench.
     pub(crate) fn takes(self, clients: usize) -> bool {
         match self {
-            Workload::PointSelect | Workload::ReadOnly => true,
+            Workload::PointSelect | Workload::PointSelectOneShard | Workload::ReadOnly => true,
             Workload::LargeResult => clients <= 8,
         }
     }
 
     fn script(self) -> &'static str {
         match self {
-            Workload::PointSelect | Workload::ReadOnly => self.name(),
+            Workload::PointSelect | Workload::PointSelectOneShard => "oltp_point_select",
+            Workload::ReadOnly => "oltp_read_only",
             Workload::LargeResult => LARGE_RESULT,
         }
     }

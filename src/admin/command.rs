@@ -43,7 +43,10 @@ pub(crate) const STATEMENTS: [(&str, &str); 16] = [
     ("SHOW POOLS", "connections to servers: in use, idle, waited for"),
     ("SHOW SESSIONS", "clients and what they do"),
     ("SHOW PINS", "sessions that keep a connection of their own, and why"),
-    ("SHOW TRANSACTIONS", "branches of transactions over several shards that are prepared and have not ended"),
+    (
+        "SHOW TRANSACTIONS",
+        "branches of transactions over several shards that are prepared and have not ended",
+    ),
     ("SHOW MAP", "the shard map that is served: version, schemes, tables"),
     ("SHOW VARIABLES", "the settings in force, without secrets"),
     ("SHOW ERRORS", "the catalogue of the proxy's own errors"),

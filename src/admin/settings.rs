@@ -90,6 +90,8 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.time("limits.statement_timeout", limits.statement_timeout);
     rows.push("limits.packet_bytes_max", limits.packet_bytes_max);
     rows.time("limits.drain_timeout", limits.drain_timeout);
+    rows.time("limits.failover_wait", limits.failover_wait);
+    rows.push("limits.failover_waiters_max", limits.failover_waiters_max);
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
@@ -107,6 +109,8 @@ fn control_and_log(rows: &mut Rows, settings: &Settings) {
     rows.time("control.probe_interval", control.probe_interval);
     rows.time("control.probe_timeout", control.probe_timeout);
     rows.time("control.schema_interval", control.schema_interval);
+    rows.time("control.lag_max", control.lag_max);
+    rows.time("control.slow_start", control.slow_start);
     rows.push("control.server_version", &control.server_version);
     let format = match settings.log.format {
         LogFormat::Text => "text",

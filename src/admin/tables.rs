@@ -45,10 +45,23 @@ pub(crate) fn servers(servers: &[ServerStatus]) -> Answer {
             status.lag_seconds.map(|lag| format!("{lag:.3}")),
             status.since.map(seconds_since),
             status.last_error.clone(),
+            text(&status.standing),
+            status.position.clone(),
         ]
     });
     table(
-        &["shard", "server", "role", "state", "version", "lag_seconds", "state_seconds", "last_error"],
+        &[
+            "shard",
+            "server",
+            "role",
+            "state",
+            "version",
+            "lag_seconds",
+            "state_seconds",
+            "last_error",
+            "standing",
+            "position",
+        ],
         rows,
     )
 }

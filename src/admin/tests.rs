@@ -23,7 +23,7 @@ use crate::session::{Answer, Order, PinStatus, Registry};
 use crate::task::Scope;
 use crate::topology::{
     Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Role, Scheme, SchemeId, Server,
-    ServerName, ServerTlsMode, Shard, ShardId, ShardName, ShardSet, Table, Topology, publish,
+    ServerName, ServerTlsMode, Shard, ShardId, ShardName, ShardSet, Standing, Table, Topology, publish,
 };
 
 const SECRET: &str = "opensesame";
@@ -84,6 +84,8 @@ fn settings() -> Settings {
             statement_timeout: Duration::ZERO,
             packet_bytes_max: 1 << 26,
             drain_timeout: Duration::from_secs(30),
+            failover_wait: Duration::from_secs(10),
+            failover_waiters_max: 10_000,
             plans_max: 10_000,
             scatter_shards_max: 1024,
             prepared_statements_max: 4096,
@@ -99,6 +101,8 @@ fn settings() -> Settings {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(1),
             schema_interval: Duration::from_secs(60),
+            lag_max: Duration::from_secs(10),
+            slow_start: Duration::from_secs(30),
             server_version: "8.4.0".to_owned(),
         },
         log: LogSettings {
@@ -120,7 +124,14 @@ fn shard(id: u16, name: &str, primary: &str) -> Shard {
         port: port.parse().unwrap(),
         tls: ServerTlsMode::Disabled,
     };
-    Shard { id: ShardId(id), name: ShardName::from(name), primary, replicas: Vec::new() }
+    Shard {
+        id: ShardId(id),
+        name: ShardName::from(name),
+        primary,
+        replicas: Vec::new(),
+        standing: Standing::default(),
+        rotation: Vec::new(),
+    }
 }
 
 fn topology() -> Topology {
@@ -177,8 +188,11 @@ fn server_status() -> ServerStatus {
         reachable: true,
         version: Some("8.4.6".to_owned()),
         sql_mode: None,
+        read_only: Some(false),
+        position: None,
         lag_seconds: None,
         last_error: None,
+        standing: "confirmed".to_owned(),
         since: Some(Instant::now()),
     }
 }
@@ -214,9 +228,7 @@ fn proxy_with(settings: Settings) -> Proxy {
                 last_error: None,
             }])
         }),
-        resolve: Arc::new(|id, commit| {
-            Box::pin(async move { Ok(format!("{id} {commit:?}")) })
-        }),
+        resolve: Arc::new(|id, commit| Box::pin(async move { Ok(format!("{id} {commit:?}")) })),
         map: Arc::new(|| MapStatus {
             version: MapVersion(17),
             epoch: Epoch(1),

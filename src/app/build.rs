@@ -16,7 +16,7 @@ use super::reload::Reloading;
 use super::run::AppError;
 use super::{bridge, sources};
 use crate::admin::{self, Operator};
-use crate::backend::PoolSet;
+use crate::backend::{PoolSet, Suspects};
 use crate::config::{Loaded, Settings};
 use crate::control::Control;
 use crate::executor::Call;
@@ -25,11 +25,11 @@ use crate::http::{self, PlanCacheCounts, ReloadMetrics};
 use crate::listener::{ArrivalError, accept, client_address, load_certificate};
 use crate::planner::PlanCache;
 use crate::session::metrics::SessionMetrics;
-use crate::session::{self, Gate, Orders, Registry, Shared};
-use crate::task::Scope;
+use crate::session::{self, Gate, Orders, Registry, Shared, Waits};
+use crate::task::{Reactors, Scope};
 use crate::telemetry::{MetricRegistry, logging, register_process};
 use crate::topology::TopologyHandle;
-use crate::transaction::Numbering;
+use crate::transaction::{Failpoint, Numbering};
 
 /// Orders that may wait; sessions wait behind them.
 const ORDERS_MAX: usize = 64;
@@ -53,22 +53,24 @@ pub(super) struct Parts {
     pools: Arc<PoolSet>,
     shared: Arc<Shared>,
     accepting: CancellationToken,
+    reactors: Arc<Reactors>,
     clients: Scope,
     data: Scope,
     root: Scope,
 }
 
-/// Clients are served by the runtime that this runs on, operators and the control plane by `operations`: neither statements
-/// nor slow clients keep a probe or a scrape waiting.
+/// Clients are accepted and pools kept by the runtime that this runs on, sessions served by the reactors, operators and the control plane by
+/// `operations`: neither statements nor slow clients keep a probe or a scrape waiting.
 pub(super) async fn build(
     config: PathBuf,
     loaded: Loaded,
+    reactors: Arc<Reactors>,
     operations: runtime::Handle,
 ) -> Result<Parts, AppError> {
     let settings = loaded.settings.clone();
     let logs = logging::init(&settings.log)?;
     let started = Instant::now();
-    // Pools connect on behalf of both planes: their sockets belong to the data plane's runtime all the same.
+    // Pools connect on behalf of both planes; whoever borrows a connection takes its socket along.
     let (data, root) = (Scope::on(runtime::Handle::current()), Scope::on(operations.clone()));
     let metrics = MetricRegistry::new();
     register_process(&metrics);
@@ -77,11 +79,13 @@ pub(super) async fn build(
     let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
 
     let control = Arc::new(Control::start(&root, loaded, config));
-    let known = async { tokio::join!(control.until_ready(), control.until_probed(), control.until_recovering()) };
+    let known =
+        async { tokio::join!(control.until_ready(), control.until_probed(), control.until_recovering()) };
     if tokio::time::timeout(settings.control.probe_timeout + PROBE_GRACE, known).await.is_err() {
         tracing::warn!("not every shard told its tables and its version yet; serving all the same");
     }
-    let pools = PoolSet::new(settings.pool.clone(), data.child(), &metrics);
+    let pools =
+        PoolSet::new(settings.pool.clone(), data.child(), &metrics, Suspects::new(control.suspects()));
     pools.follow(&control.topology().load());
     let (fleet_out, fleet) =
         watch::channel(follow::fleet(&control.fleet_version(), &control.fleet_sql_mode()));
@@ -89,6 +93,8 @@ pub(super) async fn build(
     let gate = Gate::new(follow::gate_rules(&settings, &fleet.borrow(), certificate.clone()))?;
     let shared = Arc::new(Shared {
         topology: control.topology(),
+        epochs: control.epochs(),
+        waits: Waits::default(),
         plans: PlanCache::new(settings.limits.plans_max),
         seed: RandomState::new().hash_one(started),
         pools: Arc::clone(&pools),
@@ -97,6 +103,7 @@ pub(super) async fn build(
         gate,
         orders,
         fleet,
+        failpoint: Failpoint::from_environment(),
         transactions: Numbering::new(RandomState::new().hash_one(started)),
         metrics: SessionMetrics::register(&metrics),
         executor_metrics: ExecutorMetrics::register(&metrics),
@@ -136,7 +143,12 @@ pub(super) async fn build(
     }
     let clients = Scope::new();
     let accepting = CancellationToken::new();
-    let serving = serve_clients(listening.mysql, accepting.clone(), clients.clone(), Arc::clone(&shared));
+    let serving = serve_clients(
+        listening.mysql,
+        accepting.clone(),
+        (clients.clone(), Arc::clone(&reactors)),
+        Arc::clone(&shared),
+    );
     let stop = data.token().clone();
     data.spawn_lasting("accept", async move {
         // Ends before the scope when the proxy drains.
@@ -144,7 +156,7 @@ pub(super) async fn build(
         stop.cancelled().await;
     });
     let topology = control.topology();
-    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, clients, data, root })
+    Ok(Parts { addresses, topology, reloading, pools, shared, accepting, reactors, clients, data, root })
 }
 
 impl Parts {
@@ -197,6 +209,8 @@ impl Parts {
                 tracing::warn!(plane, tasks = scope.len(), "tasks did not end in time");
             }
         }
+        // Sessions lived there.
+        drop(self.reactors);
     }
 }
 
@@ -239,13 +253,18 @@ fn bind(what: &'static str, address: SocketAddr, backlog: u32) -> Result<TcpList
     bind().map_err(|cause| AppError::Listen { what, address, cause })
 }
 
-async fn serve_clients(listener: TcpListener, stop: CancellationToken, clients: Scope, shared: Arc<Shared>) {
+async fn serve_clients(
+    listener: TcpListener,
+    stop: CancellationToken,
+    (clients, reactors): (Scope, Arc<Reactors>),
+    shared: Arc<Shared>,
+) {
     let limits = shared.settings.clone();
     let serving = Arc::clone(&shared);
     accept(
         listener,
         stop,
-        clients,
+        (clients, &reactors),
         move || limits.borrow().limits.clients_max,
         move |stream: TcpStream, peer, permit| {
             let shared = Arc::clone(&serving);

@@ -40,7 +40,9 @@ impl Follower {
                     changed
                 }
                 changed = epochs.changed() => {
-                    self.pools.follow(&self.shared.topology.load());
+                    if self.pools.follow(&self.shared.topology.load()) {
+                        self.shared.registry.nudge();
+                    }
                     changed
                 }
                 changed = probes.changed() => {

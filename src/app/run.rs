@@ -1,12 +1,14 @@
 //! The life of the process: build, serve, reload on SIGHUP, drain on SIGTERM, end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::build::{Parts, build};
 use super::signal::{Event, Signals};
 use crate::config::Loaded;
 use crate::listener::TlsFault;
 use crate::session::GateError;
+use crate::task::Reactors;
 use crate::telemetry::LogError;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +27,16 @@ pub(crate) enum AppError {
     TaskLost { task: &'static str },
 }
 
-/// Runs until a signal ends it, operators and the control plane on a runtime of their own. When it listens, one line on
-/// standard output names the addresses.
+/// Runs until a signal ends it, sessions at the reactors, operators and the control plane on a runtime of their own. When it
+/// listens, one line on standard output names the addresses.
 pub(crate) async fn run(
     config: PathBuf,
     loaded: Loaded,
+    reactors: Arc<Reactors>,
     operations: tokio::runtime::Handle,
 ) -> Result<(), AppError> {
     let mut signals = Signals::listen().map_err(AppError::Signals)?;
-    let parts = build(config, loaded, operations).await?;
+    let parts = build(config, loaded, reactors, operations).await?;
     announce(&parts);
     let ended = tokio::select! {
         () = until_ended(&parts, &mut signals) => Ok(()),

@@ -133,7 +133,11 @@ impl Waiting {
         let waited = now().saturating_duration_since(begin);
         self.pool.metrics().waited(waited.as_secs_f64());
         match answer {
-            Ok(Ok(Ok(parcel))) => parcel.open().ok_or_else(|| self.pool.closed()),
+            Ok(Ok(Ok(parcel))) => {
+                let mut lease = parcel.open().ok_or_else(|| self.pool.closed())?;
+                lease.connection().come_here()?;
+                Ok(lease)
+            }
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(self.pool.closed()),
             Err(_) => Err(self.pool.why_nothing(self.lane, waited)),

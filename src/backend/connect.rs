@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName as TlsName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -18,6 +19,7 @@ use super::authenticate::log_in;
 use super::connection::{Connection, Flavor, Stream};
 use super::error::BackendError;
 use super::handles::{HandleBook, Handles};
+use super::socket::Socket;
 use super::tls::TlsSettings;
 use crate::config::Credential;
 use crate::topology::{Server, ServerName, ServerTlsMode};
@@ -56,11 +58,31 @@ pub(crate) struct Connector {
     tls: TlsSettings,
     /// Of the connections that are opened.
     handles: Arc<HandleBook>,
+    suspects: Suspects,
+}
+
+/// Where faults of servers are told, for somebody to look at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Suspects(mpsc::Sender<ServerName>);
+
+impl Suspects {
+    pub(crate) fn new(told: mpsc::Sender<ServerName>) -> Suspects {
+        Suspects(told)
+    }
+
+    pub(crate) fn tell(&self, server: &ServerName) {
+        // Whoever reads them has enough to look at, or has ended.
+        drop(self.0.try_send(server.clone()));
+    }
 }
 
 impl Connector {
-    pub(crate) fn new(handles: Arc<HandleBook>) -> Connector {
-        Connector { tls: TlsSettings::new(), handles }
+    pub(crate) fn new(handles: Arc<HandleBook>, suspects: Suspects) -> Connector {
+        Connector { tls: TlsSettings::new(), handles, suspects }
+    }
+
+    pub(crate) fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     /// Resolves, connects (TCP_NODELAY, keepalive, user timeout), negotiates TLS by the server's mode, authenticates with mysql_native_password or
@@ -106,7 +128,7 @@ impl Connector {
         credential: &Credential,
         flavor: Flavor,
     ) -> Result<Connection, BackendError> {
-        let mut link = Link::new(Stream::Tcp(tcp), server.name.clone());
+        let mut link = Link::new(Stream::Tcp(Socket::new(tcp)), server.name.clone());
         let greeting = link.greeting(credential).await?;
         let encrypt = self.decide_tls(server, &greeting)?;
         let wishes = ServerWishes {
@@ -352,7 +374,7 @@ mod tests {
             stream.read_exact(&mut space).await.unwrap();
         };
         let credential = Credential { user: "app".into(), password: String::new() };
-        let connector = Connector::new(Arc::new(HandleBook::empty()));
+        let connector = Connector::new(Arc::new(HandleBook::empty()), Suspects::new(mpsc::channel(1).0));
         let (opened, ()) =
             tokio::join!(connector.open(&server, &credential, Flavor::default(), LIMIT), restarting);
         let error = opened.unwrap_err();

@@ -4,16 +4,19 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio_rustls::client::TlsStream;
 
 use super::error::BackendError;
 use super::handles::Handles;
+use super::socket::Socket;
 use super::state::SessionState;
 use crate::topology::ServerName;
 use crate::wire::{CapabilityFlags, ErrPacket, Framer, Greeting, OkPacket, StatusFlags, encode_packet};
@@ -28,6 +31,9 @@ const PACKET_BYTES_MAX: usize = 64 << 20;
 /// What a server said before it closed a connection is there already, or never comes.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
 const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
+
+/// Why a connection ends whose server still keeps it open.
+const DEMOTED: &str = "another server is the primary now";
 
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0E;
@@ -65,6 +71,8 @@ pub(crate) struct Connection {
     pub(crate) handles: Handles,
     /// The server said that a client's statement changed the session's state. Nobody can name how: only a reset undoes it.
     pub(crate) noticed: bool,
+    /// Its server is not the primary any more: nothing is sent and nothing waited for.
+    demoted: Arc<AtomicBool>,
 }
 
 /// A session of a server. The number means nothing to the other servers that the same name may lead to: a reader endpoint
@@ -86,9 +94,9 @@ impl fmt::Display for Thread {
 /// The transport of a connection.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Socket),
     // Boxed: the TLS state is a kilobyte.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Connection {
@@ -114,11 +122,17 @@ impl Connection {
             state: SessionState::default(),
             handles,
             noticed: false,
+            demoted: Arc::default(),
         }
     }
 
     pub(crate) fn server(&self) -> &ServerName {
         &self.server
+    }
+
+    /// Shares the word that its server was demoted with all connections of a pool.
+    pub(super) fn heed(&mut self, demoted: &Arc<AtomicBool>) {
+        self.demoted = Arc::clone(demoted);
     }
 
     /// What KILL names.
@@ -140,12 +154,38 @@ impl Connection {
         matches!(self.stream, Stream::Tls(_))
     }
 
+    /// The runtime that drives the socket.
+    pub(crate) fn home(&self) -> runtime::Id {
+        match &self.stream {
+            Stream::Tcp(socket) => socket.home(),
+            Stream::Tls(stream) => stream.get_ref().0.home(),
+        }
+    }
+
+    /// From now on the current runtime drives the socket. After an error the connection is of no use.
+    pub(crate) fn come_here(&mut self) -> Result<(), BackendError> {
+        let come = match &mut self.stream {
+            Stream::Tcp(socket) => socket.come_here(),
+            Stream::Tls(stream) => stream.get_mut().0.come_here(),
+        };
+        come.map_err(|error| self.lost(&error.to_string()))
+    }
+
     /// Writes whole packets (headers included). Not cancel safe: after a cancelled send the connection must be closed.
     pub(crate) async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
-        let sent = match self.stream.write_all(packets).await {
+        if self.demoted.load(Ordering::Relaxed) {
+            return Err(BackendError::Demoted { server: self.server.clone() });
+        }
+        let stream = &mut self.stream;
+        let sending = async {
+            stream.write_all(packets).await?;
             // TLS buffers; flushing TCP costs nothing.
-            Ok(()) => self.stream.flush().await,
-            Err(error) => Err(error),
+            stream.flush().await
+        };
+        let sent = tokio::select! {
+            biased;
+            sent = sending => sent,
+            () = raised(&self.demoted) => return Err(self.lost(DEMOTED)),
         };
         match sent {
             Ok(()) => Ok(()),
@@ -177,7 +217,11 @@ impl Connection {
     pub(crate) async fn receive(&mut self) -> Result<usize, BackendError> {
         self.received.reserve(self.read_bytes);
         let space = self.received.capacity() - self.received.len();
-        let read = self.stream.read_buf(&mut self.received).await;
+        let read = tokio::select! {
+            biased;
+            read = self.stream.read_buf(&mut self.received) => read,
+            () = raised(&self.demoted) => return Err(self.lost(DEMOTED)),
+        };
         match read {
             Ok(0) => Err(self.lost("the server closed it")),
             Ok(count) => {
@@ -263,6 +307,15 @@ impl Connection {
     fn protocol(&self, what: String) -> BackendError {
         BackendError::Protocol { server: self.server.clone(), what }
     }
+}
+
+/// Ends when the flag is up and its task is woken, by whoever raised the flag.
+async fn raised(flag: &AtomicBool) {
+    let look = |_: &mut Context<'_>| match flag.load(Ordering::Relaxed) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    };
+    std::future::poll_fn(look).await;
 }
 
 impl AsyncRead for Stream {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Classify, ClientError, Kind, Retry};
-use crate::topology::ServerName;
+use crate::topology::{ServerName, ShardName};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum BackendError {
@@ -46,6 +46,11 @@ pub(crate) enum BackendError {
     StateRefused { server: ServerName, code: u16, message: String },
     #[error("the pool of {server} is closed")]
     Closed { server: ServerName },
+    /// The connection was not used any more: another server is the primary now.
+    #[error("{server} is not the primary of its shard any more")]
+    Demoted { server: ServerName },
+    #[error("shard {shard} has no primary: {reason}")]
+    NoPrimary { shard: ShardName, reason: String },
 }
 
 impl Classify for BackendError {
@@ -66,7 +71,9 @@ impl Classify for BackendError {
             | BackendError::BorrowTimeout { .. }
             | BackendError::NotConnected { .. }
             | BackendError::QueueFull { .. }
-            | BackendError::Closed { .. } => Retry::NothingSent,
+            | BackendError::Closed { .. }
+            | BackendError::Demoted { .. }
+            | BackendError::NoPrimary { .. } => Retry::NothingSent,
         }
     }
 
@@ -74,7 +81,8 @@ impl Classify for BackendError {
         let id = match self {
             BackendError::Unreachable { .. }
             | BackendError::ConnectTimeout { .. }
-            | BackendError::Closed { .. } => "SW1401",
+            | BackendError::Closed { .. }
+            | BackendError::Demoted { .. } => "SW1401",
             BackendError::LoginRefused { .. } => "SW1404",
             BackendError::Tls { .. } => "SW1405",
             BackendError::Protocol { .. } => "SW1406",
@@ -85,7 +93,30 @@ impl Classify for BackendError {
                 return ClientError { entry: last.client().entry, detail: self.to_string() };
             }
             BackendError::StateRefused { .. } => "SW1306",
+            BackendError::NoPrimary { .. } => "SW1408",
         };
         ClientError::new(id, self.to_string())
+    }
+}
+
+impl BackendError {
+    /// Nothing was sent, since the server is not there or is not the primary: another may be soon.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            BackendError::Unreachable { .. }
+            | BackendError::ConnectTimeout { .. }
+            | BackendError::Closed { .. }
+            | BackendError::Demoted { .. }
+            | BackendError::NoPrimary { .. } => true,
+            BackendError::NotConnected { last, .. } => last.is_outage(),
+            BackendError::LoginRefused { .. }
+            | BackendError::Tls { .. }
+            | BackendError::Protocol { .. }
+            | BackendError::BorrowTimeout { .. }
+            | BackendError::QueueFull { .. }
+            | BackendError::Lost { .. }
+            | BackendError::PacketTooLarge { .. }
+            | BackendError::StateRefused { .. } => false,
+        }
     }
 }

@@ -173,6 +173,8 @@ fn result_label(error: &BackendError) -> &'static str {
         BackendError::BorrowTimeout { .. } => "exhausted",
         BackendError::NotConnected { last, .. } => result_label(last),
         BackendError::QueueFull { .. } => "queue_full",
+        BackendError::Demoted { .. } => "demoted",
+        BackendError::NoPrimary { .. } => "no_primary",
         BackendError::Lost { .. } => "lost",
         BackendError::PacketTooLarge { .. } => "packet_too_large",
         BackendError::StateRefused { .. } => "state_refused",

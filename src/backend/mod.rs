@@ -11,11 +11,12 @@ mod kill;
 mod metrics;
 mod pool;
 mod pool_set;
+mod socket;
 mod state;
 mod tls;
 
 pub(crate) use checkout::Lease;
-pub(crate) use connect::Connector;
+pub(crate) use connect::{Connector, Suspects};
 pub(crate) use connection::{Connection, Flavor, Thread};
 pub(crate) use error::BackendError;
 pub(crate) use handles::{HandleBook, HandleKey};

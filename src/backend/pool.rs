@@ -7,9 +7,11 @@ mod spread;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::ledger::{Action, Actions, Ledger, Limits, Place, Ticket};
@@ -39,6 +41,8 @@ pub(crate) struct ServerPool {
     connector: Arc<Connector>,
     scope: Scope,
     metrics: ServerMetrics,
+    /// Raised when the server was demoted, for its connections.
+    demoted: Arc<AtomicBool>,
     book: Mutex<Book>,
 }
 
@@ -93,7 +97,8 @@ impl ServerPool {
         let seed = RandomState::new().hash_one(&server.name);
         let ledger = Ledger::new(limits(&settings, mapped), seed);
         let book = Book { ledger, keys: Vec::new(), settings, live, mapped, closed: false };
-        Arc::new(ServerPool { server, connector, scope, metrics, book: Mutex::new(book) })
+        let demoted = Arc::default();
+        Arc::new(ServerPool { server, connector, scope, metrics, demoted, book: Mutex::new(book) })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -104,7 +109,7 @@ impl ServerPool {
         &self.metrics
     }
 
-    /// Lends an idle connection that is alive, or takes a place in the queue.
+    /// Lends an idle connection that is alive, one of the current runtime's if there is a choice, or takes a place in the queue.
     pub(crate) fn begin(
         self: &Arc<ServerPool>,
         credential: &Arc<Credential>,
@@ -112,18 +117,20 @@ impl ServerPool {
         wanted: &SessionState,
     ) -> Result<Begun, BackendError> {
         let now = now();
+        let here = Handle::current().id();
         loop {
             let mut book = self.book.lock();
             if book.closed {
                 return Err(self.closed());
             }
             let lane = book.lane(credential, flavor);
-            let Some(held) = book.ledger.take(lane, wanted, now) else {
+            let Some(held) = book.ledger.take(lane, wanted, |connection| connection.home() == here, now)
+            else {
                 return self.queue(book, lane, wanted, now).map(Begun::Waiting);
             };
             drop(book);
             let mut lease = Lease::new(Arc::clone(self), lane, held);
-            if lease.is_alive() {
+            if lease.is_alive() && lease.connection().come_here().is_ok() {
                 return Ok(Begun::Lent(lease));
             }
             lease.close(CloseReason::Broken);
@@ -221,6 +228,9 @@ impl ServerPool {
     /// Answers when the next connect may be tried.
     pub(crate) fn connect_failed(self: &Arc<ServerPool>, lane: LaneId, error: BackendError) -> Instant {
         self.metrics.connect_failed(&error);
+        if error.is_outage() {
+            self.connector.suspects().tell(&self.server.name);
+        }
         let last = match &error {
             BackendError::LoginRefused { code, .. } => LOGIN_ERRORS_FINAL.contains(code),
             BackendError::Tls { .. } | BackendError::Closed { .. } => true,
@@ -254,6 +264,12 @@ impl ServerPool {
             book.closed = true;
             book.ledger.retire(actions);
         });
+    }
+
+    /// The server is not the primary any more: what waits for its connections or uses them ends. Who waits on one has to be woken.
+    pub(crate) fn demote(self: &Arc<ServerPool>) {
+        self.demoted.store(true, Ordering::Relaxed);
+        self.retire();
     }
 
     /// Retires the pools of credentials that are not among `live`. Sessions that logged in before may still ask for them.
@@ -360,7 +376,10 @@ impl ServerPool {
             };
             connecting.settled();
             let error = match opened {
-                Ok(connection) => return pool.connected(lane, Box::new(connection)),
+                Ok(mut connection) => {
+                    connection.heed(&pool.demoted);
+                    return pool.connected(lane, Box::new(connection));
+                }
                 Err(error) => error,
             };
             let next = pool.connect_failed(lane, error);

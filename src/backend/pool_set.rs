@@ -1,13 +1,13 @@
 //! The pools of all servers, following topology and settings. Decides which pools exist; what a pool does is its own affair.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use super::checkout::Lease;
-use super::connect::Connector;
+use super::connect::{Connector, Suspects};
 use super::connection::{Flavor, Thread};
 use super::error::BackendError;
 use super::handles::HandleBook;
@@ -17,7 +17,7 @@ use super::pool::{Begun, Live, ServerPool};
 use super::state::SessionState;
 use crate::config::{Credential, PoolSettings};
 use crate::task::Scope;
-use crate::topology::{Server, ServerName, Topology};
+use crate::topology::{Role, Server, ServerName, Topology};
 
 /// How often idle connections are looked through.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -39,8 +39,8 @@ pub(crate) struct PoolSet {
 struct Policy {
     settings: PoolSettings,
     live: Live,
-    /// The servers of the topology followed last; `None` before the first.
-    servers: Option<HashSet<Server>>,
+    /// The servers of the topology followed last, and who was whose primary; `None` before the first.
+    servers: Option<HashMap<Server, Duty>>,
     closed: bool,
 }
 
@@ -65,12 +65,17 @@ pub(crate) struct PoolStatus {
 
 impl PoolSet {
     /// Starts the task that keeps the pools; needs a runtime.
-    pub(crate) fn new(settings: PoolSettings, scope: Scope, registry: &prometheus::Registry) -> Arc<PoolSet> {
+    pub(crate) fn new(
+        settings: PoolSettings,
+        scope: Scope,
+        registry: &prometheus::Registry,
+        suspects: Suspects,
+    ) -> Arc<PoolSet> {
         let handles = Arc::new(HandleBook::new(&settings, HandleMetrics::new(registry)));
         let pools = Arc::new(PoolSet {
             pools: RwLock::default(),
             policy: Mutex::new(Policy { settings, live: None, servers: None, closed: false }),
-            connector: Arc::new(Connector::new(Arc::clone(&handles))),
+            connector: Arc::new(Connector::new(Arc::clone(&handles), suspects)),
             handles,
             kills: Kills::default(),
             scope: scope.clone(),
@@ -120,17 +125,31 @@ impl PoolSet {
     }
 
     /// Closes the pools of servers that the topology no longer has; lent connections end when they come back.
-    /// Pools of servers that stay are not touched.
-    pub(crate) fn follow(&self, topology: &Topology) {
-        let servers: HashSet<Server> = topology
+    /// Pools of servers that stay are not touched, but for those of primaries that were demoted, or whose name leads to another
+    /// process now: their connections end. Answers whether there were such: who waits on one of them is to be woken.
+    pub(crate) fn follow(&self, topology: &Topology) -> bool {
+        let servers: HashMap<Server, Duty> = topology
             .shards
             .iter()
-            .flat_map(|shard| shard.servers().map(|(_, server)| server.clone()))
+            .flat_map(|shard| {
+                shard.servers().map(|(role, server)| (server.clone(), Duty::of(role, shard.identity())))
+            })
             .collect();
         let mut policy = self.policy.lock();
+        let mut demoted = false;
+        for (server, duty) in &servers {
+            let before = policy.servers.as_ref().and_then(|servers| servers.get(server));
+            if before.is_some_and(|before| before.ends_with(duty))
+                && let Some(pool) = self.pools.write().remove(server)
+            {
+                tracing::info!(server = %server.name, "the server is not the primary any more; its connections end");
+                pool.demote();
+                demoted = true;
+            }
+        }
         let (stay, leave): (Vec<_>, Vec<_>) =
-            self.pools.read().values().cloned().partition(|pool| servers.contains(pool.server()));
-        self.pools.write().retain(|server, _| servers.contains(server));
+            self.pools.read().values().cloned().partition(|pool| servers.contains_key(pool.server()));
+        self.pools.write().retain(|server, _| servers.contains_key(server));
         for pool in leave {
             tracing::info!(server = %pool.server().name, "the server left the map; its pools end");
             pool.retire();
@@ -138,7 +157,19 @@ impl PoolSet {
         for pool in stay {
             pool.configure(policy.settings.clone(), true);
         }
-        policy.servers = Some(servers);
+        // While nobody is the primary it is remembered which process was.
+        let known = policy.servers.take().unwrap_or_default();
+        let remember = |(server, duty): (Server, Duty)| match (known.get(&server), duty) {
+            (Some(before @ Duty::Primary(Some(_))), Duty::Primary(None)) => (server, before.clone()),
+            (_, duty) => (server, duty),
+        };
+        policy.servers = Some(servers.into_iter().map(remember).collect());
+        demoted
+    }
+
+    /// Somebody met a fault of this server.
+    pub(crate) fn suspect(&self, server: &ServerName) {
+        self.connector.suspects().tell(server);
     }
 
     /// Closes the pools of credentials that are in use no more, after a reload of the users.
@@ -217,7 +248,33 @@ impl PoolSet {
 impl Policy {
     /// A statement of an older topology may still ask for a server that left: its pool keeps nothing ready.
     fn has(&self, server: &Server) -> bool {
-        self.servers.as_ref().is_none_or(|servers| servers.contains(server))
+        self.servers.as_ref().is_none_or(|servers| servers.contains_key(server))
+    }
+}
+
+/// What a server was for its shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Duty {
+    /// The process behind the name, as far as it is known.
+    Primary(Option<Arc<str>>),
+    Replica,
+}
+
+impl Duty {
+    fn of(role: Role, identity: Option<&Arc<str>>) -> Duty {
+        match role {
+            Role::Primary => Duty::Primary(identity.cloned()),
+            Role::Replica => Duty::Replica,
+        }
+    }
+
+    /// Connections of the one duty must not serve the other.
+    fn ends_with(&self, next: &Duty) -> bool {
+        match (self, next) {
+            (Duty::Primary(_), Duty::Replica) => true,
+            (Duty::Primary(Some(before)), Duty::Primary(Some(after))) => before != after,
+            (Duty::Primary(_), Duty::Primary(_)) | (Duty::Replica, _) => false,
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::files::{SettingsFile, print_faults};
+use crate::task::Reactors;
 use crate::{app, config};
 
 /// For a look-up of a name that cannot be cancelled.
@@ -26,17 +28,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let workers = loaded.settings.workers;
-    let started = runtime("shardway", workers).and_then(|data| Ok((data, runtime("operations", 1)?)));
-    let (data, operations) = match started {
+    let (main, reactors, operations) = match start(loaded.settings.workers) {
         Ok(runtimes) => runtimes,
         Err(error) => {
             eprintln!("shardway: cannot start the runtimes: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let served =
-        data.block_on(app::run(arguments.settings.path.clone(), loaded, operations.handle().clone()));
+    let served = main.block_on(app::run(
+        arguments.settings.path.clone(),
+        loaded,
+        reactors,
+        operations.handle().clone(),
+    ));
     operations.shutdown_timeout(STOP_TIMEOUT);
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,11 +51,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// With so many workers, or one per core for 0.
-fn runtime(name: &str, workers: usize) -> io::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    if workers > 0 {
-        builder.worker_threads(workers);
-    }
-    builder.enable_all().thread_name(name).build()
+/// This thread accepts clients and keeps pools, the reactors serve sessions, the last is for operators and the control plane.
+fn start(workers: usize) -> io::Result<(Runtime, Arc<Reactors>, Runtime)> {
+    let main = Builder::new_current_thread().enable_all().build()?;
+    let reactors = Arc::new(Reactors::start(workers)?);
+    let operations =
+        Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("operations").build()?;
+    Ok((main, reactors, operations))
 }

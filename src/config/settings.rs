@@ -194,6 +194,10 @@ pub(crate) struct Limits {
     pub(crate) packet_bytes_max: usize,
     /// Between SIGTERM and the end of the last session.
     pub(crate) drain_timeout: Duration,
+    /// How long a statement waits for a shard's primary, when it has none.
+    pub(crate) failover_wait: Duration,
+    /// Statements that may do so at once, per shard.
+    pub(crate) failover_waiters_max: usize,
     /// Of the plan cache, in plans.
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.
@@ -251,6 +255,10 @@ pub(crate) struct ControlSettings {
     pub(crate) probe_timeout: Duration,
     /// How often table definitions are read again without a reason.
     pub(crate) schema_interval: Duration,
+    /// A replica that is further behind is not read.
+    pub(crate) lag_max: Duration,
+    /// How long a replica that comes back gets less than its share.
+    pub(crate) slow_start: Duration,
     /// What clients see until a server was reached, e.g. `8.4.0`.
     pub(crate) server_version: String,
 }

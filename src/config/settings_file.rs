@@ -271,6 +271,8 @@ fn default_limits() -> Limits {
         statement_timeout: Duration::ZERO,
         packet_bytes_max: 64 << 20,
         drain_timeout: Duration::from_secs(30),
+        failover_wait: Duration::from_secs(10),
+        failover_waiters_max: 10_000,
         plans_max: 10_000,
         scatter_shards_max: 1024,
         prepared_statements_max: 4096,
@@ -297,6 +299,13 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
             .and_then(|bytes| usize::try_from(bytes.value).ok())
             .unwrap_or(default.packet_bytes_max),
         drain_timeout: time(&reader, "drain_timeout", Duration::ZERO..=DAY, default.drain_timeout),
+        failover_wait: time(&reader, "failover_wait", Duration::ZERO..=DAY, default.failover_wait),
+        failover_waiters_max: count(
+            &reader,
+            "failover_waiters_max",
+            0..=CONNECTIONS_MAX,
+            default.failover_waiters_max,
+        ),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
         prepared_statements_max: count(
@@ -366,6 +375,8 @@ fn read_control(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ControlS
         probe_interval: time(&reader, "probe_interval", soon..=late, Duration::from_secs(2)),
         probe_timeout: time(&reader, "probe_timeout", soon..=late, Duration::from_secs(2)),
         schema_interval: time(&reader, "schema_interval", soon..=late, Duration::from_secs(300)),
+        lag_max: time(&reader, "lag_max", Duration::ZERO..=DAY, Duration::from_secs(10)),
+        slow_start: time(&reader, "slow_start", Duration::ZERO..=DAY, Duration::from_secs(30)),
         server_version: version.map_or_else(|| "8.4.0".to_owned(), |version| version.value),
     };
     reader.finish();

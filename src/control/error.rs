@@ -33,6 +33,24 @@ impl ControlError {
     }
 }
 
+impl ControlError {
+    /// Nobody listens there.
+    pub(super) fn is_refused_connection(&self) -> bool {
+        let ControlError::Connect { cause: mysql_async::Error::Io(mysql_async::IoError::Io(cause)), .. } =
+            self
+        else {
+            return false;
+        };
+        cause.kind() == std::io::ErrorKind::ConnectionRefused
+    }
+
+    /// The server is there and said something that is not what was asked for: a wrong password, too many connections.
+    pub(super) fn is_word_of_server(&self) -> bool {
+        self.is_refusal()
+            || matches!(self, ControlError::Connect { cause: mysql_async::Error::Server(_), .. })
+    }
+}
+
 /// The cause in the system's own words: the driver's put "Input/output error" in front, twice.
 fn plain(cause: &mysql_async::Error) -> String {
     match cause {

@@ -16,12 +16,14 @@ use super::{health, publisher};
 use crate::config::{Fault, Faults, Loaded, Settings};
 use crate::error::ClientError;
 use crate::task::Scope;
-use crate::transaction::{Decision, GlobalId};
 use crate::topology::{self, Columns, Epoch, ServerName, Topology, TopologyHandle};
+use crate::transaction::{Decision, GlobalId};
 
 /// Orders that wait for the keeper.
 const ORDERS_MAX: usize = 256;
 const FACTS_MAX: usize = 16;
+/// Suspicions that wait for the monitor; one of a server is as good as many.
+const SUSPECTS_MAX: usize = 64;
 /// How long a refresh is waited for: one schema reading with a server that does not answer.
 const REFRESH_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,7 @@ pub(crate) struct Control {
     in_doubt: watch::Receiver<Option<Arc<[InDoubt]>>>,
     recovered: Arc<Recovered>,
     resolving: mpsc::Sender<Resolve>,
+    suspects: mpsc::Sender<ServerName>,
     settings_file: PathBuf,
 }
 
@@ -58,6 +61,14 @@ impl Control {
         let collations = Arc::new(Collations::default());
         let weights =
             Weights::new(handle.clone(), settings.clone(), servers.clone(), Arc::clone(&collations));
+        let (suspects_out, suspects) = mpsc::channel(SUSPECTS_MAX);
+        let monitor = health::Monitor {
+            topology: handle.clone(),
+            settings: settings.clone(),
+            status: servers_out,
+            facts: facts.clone(),
+            suspects,
+        };
         let keeper = Keeper {
             file: settings_file.clone(),
             loaded,
@@ -75,7 +86,7 @@ impl Control {
         scope.spawn_lasting("recovery", recovery.run(token(), resolve));
         scope.spawn_lasting("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out));
         scope.spawn_lasting("keeper", keeper.run(token(), orders_in));
-        scope.spawn_lasting("health", health::run(token(), handle.clone(), settings.clone(), servers_out));
+        scope.spawn_lasting("health", monitor.run(token()));
         Control {
             topology: handle,
             settings,
@@ -88,6 +99,7 @@ impl Control {
             in_doubt,
             recovered,
             resolving,
+            suspects: suspects_out,
             settings_file,
         }
     }
@@ -149,18 +161,27 @@ impl Control {
                 version: None,
                 sql_mode: None,
                 lag_seconds: None,
+                read_only: None,
+                position: None,
                 last_error: None,
+                standing: shard.words_on(&server.name),
                 since: None,
             })
         });
         servers
             .map(|unknown| match seen.get(&unknown.server) {
                 Some(status) => {
-                    ServerStatus { shard: unknown.shard, role: unknown.role, ..(*status).clone() }
+                    let ServerStatus { shard, role, standing, .. } = unknown;
+                    ServerStatus { shard, role, standing, ..(*status).clone() }
                 }
                 None => unknown,
             })
             .collect()
+    }
+
+    /// Takes the names of servers that somebody met a fault of: they are asked at once.
+    pub(crate) fn suspects(&self) -> mpsc::Sender<ServerName> {
+        self.suspects.clone()
     }
 
     /// The map that is served.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::collation::Collations;
-use super::{health, schema};
+use super::{probe, schema};
 use crate::config::{Credential, Loaded};
 use crate::topology::{Columns, Database, Placement, Role, Table, Topology};
 
@@ -84,17 +84,17 @@ async fn log_in_everywhere(loaded: &Loaded, base: &Topology, inspection: &mut In
                 user: user.to_owned(),
                 outcome,
             };
-            let probe = health::probe(server, role, control).await;
+            let probe = probe::probe(server, control).await;
             let reachable = probe.is_ok();
             if let Ok(probe) = &probe {
                 let warning = match role {
-                    Role::Primary if probe.read_only => {
+                    Role::Primary if probe.read_only || probe.shared_storage => {
                         Some(format!("{} is the primary of {} and is read only", server.name, shard.name))
                     }
-                    Role::Replica if !probe.read_only => {
+                    Role::Replica if !probe.read_only && !probe.shared_storage => {
                         Some(format!("{} is a replica of {} and takes writes", server.name, shard.name))
                     }
-                    Role::Replica if probe.lag_seconds.is_none() => Some(format!(
+                    Role::Replica if probe.lag_seconds().is_none() => Some(format!(
                         "the replication lag of {} is not known: it does not replicate, or the account {} lacks \
                          REPLICATION CLIENT",
                         server.name, control.credential.user
@@ -131,9 +131,9 @@ async fn log_in_everywhere(loaded: &Loaded, base: &Topology, inspection: &mut In
     inspection.findings.extend(failed);
 }
 
-fn describe(probe: &health::Probe) -> String {
-    let mode = if probe.read_only { ", read only" } else { "" };
-    let lag = probe.lag_seconds.map_or_else(String::new, |lag| format!(", {lag:.0} s behind"));
+fn describe(probe: &probe::Probe) -> String {
+    let mode = if probe.read_only || probe.shared_storage { ", read only" } else { "" };
+    let lag = probe.lag_seconds().map_or_else(String::new, |lag| format!(", {lag:.0} s behind"));
     format!("{}{mode}{lag}", probe.version)
 }
 

@@ -3,7 +3,8 @@
 //!
 //! * `client` — short conversations with servers.
 //! * `collation`, `schema`, `weights` — how text compares, which columns tables have.
-//! * `health`, `status` — what the servers are like now.
+//! * `probe`, `health`, `status` — what the servers are like now.
+//! * `election` — who is a shard's primary and which replicas are read, by what they said.
 //! * `keeper` — the map and its table definitions, up to date.
 //! * `publisher` — the only writer of the topology.
 //! * `recovery` — what proxies that are gone have left prepared.
@@ -12,11 +13,13 @@
 
 mod client;
 mod collation;
+mod election;
 mod error;
 mod facade;
 mod health;
 mod inspect;
 mod keeper;
+mod probe;
 mod publisher;
 mod recovery;
 mod reload;

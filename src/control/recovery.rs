@@ -124,7 +124,8 @@ impl Recovery {
             return;
         }
         let listed = self.list(&topology, &settings.control).await;
-        let whole = listed.iter().all(|(_, _, listing)| listing.is_ok());
+        let answered = listed.iter().filter(|(_, _, listing)| listing.is_ok()).count();
+        let whole = answered == topology.shards.len();
         let names: HashSet<ServerName> = listed.iter().map(|(_, server, _)| server.name.clone()).collect();
         self.sightings.keep(|server| names.contains(server));
         let mut found = Vec::new();
@@ -158,7 +159,7 @@ impl Recovery {
 
     /// What all primaries list, and their tables where they were not there.
     async fn list(&self, topology: &Topology, settings: &ControlSettings) -> Vec<Listed> {
-        let mut waiting = topology.shards.iter();
+        let mut waiting = topology.shards.iter().filter(|shard| shard.why_not_written().is_none());
         let mut running: JoinSet<Listed> = JoinSet::new();
         let mut listed = Vec::with_capacity(topology.shards.len());
         loop {
@@ -274,6 +275,12 @@ async fn make_table(client: &mut Client) -> Result<(), String> {
         Err(error) if error.is_refusal() => {}
         Err(error) => return Err(error.to_string()),
     }
+    let question = "SELECT CAST(@@GLOBAL.read_only AS CHAR)".to_owned();
+    let read_only: String =
+        client.row("say whether it is read only", question).await.map_err(|error| error.to_string())?;
+    if !matches!(read_only.as_str(), "0" | "OFF") {
+        return Err("the server is read only".to_owned());
+    }
     for statement in [recovery::CREATE_SCHEMA, recovery::CREATE_TABLE] {
         let made: Result<Vec<Row>, ControlError> =
             client.rows("make the table of decisions", statement.to_owned()).await;
@@ -307,17 +314,20 @@ async fn end(
     run(server, &[statement], settings).await.map(|()| decision).map_err(|error| error.to_string())
 }
 
-async fn decision_of(
-    topology: &Topology,
-    xid: &Xid,
-    settings: &ControlSettings,
-) -> Result<Decision, String> {
+async fn decision_of(topology: &Topology, xid: &Xid, settings: &ControlSettings) -> Result<Decision, String> {
     let gone = || format!("the map has no shard {} that could decide", xid.decider);
-    let server = &topology.shard_by_name(&xid.decider.0).ok_or_else(gone)?.primary;
+    let shard = topology.shard_by_name(&xid.decider.0).ok_or_else(gone)?;
+    // A server that is the primary no more does not know what the one after it has decided.
+    if let Some(reason) = shard.why_not_written() {
+        return Err(format!("shard {} cannot decide now: {reason}", shard.name));
+    }
+    let server = &shard.primary;
     let read = async {
         let mut client = Client::connect(server, &settings.credential, settings.probe_timeout).await?;
         // A commit under way holds the row; the next round asks again.
-        for statement in ["SET SESSION innodb_lock_wait_timeout = 1".to_owned(), recovery::fence(xid.id, now_ms())] {
+        for statement in
+            ["SET SESSION innodb_lock_wait_timeout = 1".to_owned(), recovery::fence(xid.id, now_ms())]
+        {
             let _none: Vec<Row> = client.rows("take a decision", statement).await?;
         }
         let outcome: Vec<u8> = client.row("tell a decision", recovery::question(xid.id)).await?;

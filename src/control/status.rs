@@ -18,7 +18,13 @@ pub(crate) struct ServerStatus {
     pub(crate) sql_mode: Option<String>,
     /// Of a replica, as far as it could be measured.
     pub(crate) lag_seconds: Option<f64>,
+    /// `None` when the last probe failed.
+    pub(crate) read_only: Option<bool>,
+    /// The GTIDs that it has, as it writes them.
+    pub(crate) position: Option<String>,
     pub(crate) last_error: Option<String>,
+    /// What it is for its shard now, and why, in words.
+    pub(crate) standing: String,
     /// When `reachable` last changed; `None` before the first probe.
     pub(crate) since: Option<Instant>,
 }
@@ -27,7 +33,7 @@ impl ServerStatus {
     /// But for lag and the text of errors, which change all the time.
     pub(super) fn differs_in_kind(&self, other: &ServerStatus) -> bool {
         let kind = |status: &ServerStatus| {
-            (status.role, status.reachable, status.version.clone(), status.sql_mode.clone())
+            (status.role, status.reachable, status.read_only, status.version.clone(), status.sql_mode.clone())
         };
         self.shard != other.shard || kind(self) != kind(other)
     }
@@ -71,7 +77,10 @@ mod tests {
             version: version.map(str::to_owned),
             sql_mode: None,
             lag_seconds: None,
+            read_only: None,
+            position: None,
             last_error: None,
+            standing: String::new(),
             since: None,
         };
         let fleet = [server(Some("8.4.10")), server(None), server(Some("8.4.9-log"))];

@@ -30,6 +30,11 @@ pub(crate) struct Alarm {
 impl Alarm {
     pub(crate) fn raise(&self, call: Call) {
         self.raised.fetch_or(call as u8, Ordering::SeqCst);
+        self.nudge();
+    }
+
+    /// The session's task looks again at whatever it waits for.
+    pub(crate) fn nudge(&self) {
         if let Some(watcher) = self.watcher.lock().as_ref() {
             watcher.wake_by_ref();
         }

@@ -15,7 +15,7 @@ use crate::backend::{BackendError, Connection, Flavor, PoolSet, SessionState};
 use crate::config::Credential;
 use crate::error::ClientError;
 use crate::topology::{ShardName, TopologyHandle};
-use crate::transaction::{Action, Coordinator, Decision, Event, GlobalId, Verdict, Xid, failpoint, recovery};
+use crate::transaction::{Action, Coordinator, Decision, Event, Failpoint, GlobalId, Verdict, Xid, recovery};
 use crate::wire::ErrPacket;
 
 /// How long the answers of one step are waited for: a disk may take its time, a client should not wait for ever.
@@ -53,6 +53,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) pools: &'a PoolSet,
     pub(crate) credential: &'a Arc<Credential>,
     pub(crate) flavor: Flavor,
+    /// Of tests.
+    pub(crate) failpoint: &'a Failpoint,
 }
 
 /// Commits `members`, the first of which leads. `chain` has the lead begin its next transaction at once.
@@ -107,7 +109,7 @@ impl Commit<'_, '_> {
                 Err(error) => events.push(self.lost(action, Some(error))),
             }
         }
-        failpoint::reach(name_of(actions, true));
+        self.resolver.failpoint.reach(name_of(actions, true));
         let until = Instant::now() + STEP_WAIT_MAX;
         for (action, count) in waiting {
             let member = &mut self.members[place(action)];
@@ -119,7 +121,7 @@ impl Commit<'_, '_> {
                 Err(_) => self.lost(action, None),
             });
         }
-        failpoint::reach(name_of(actions, false));
+        self.resolver.failpoint.reach(name_of(actions, false));
         events
     }
 
@@ -239,7 +241,13 @@ impl Resolver<'_> {
     async fn told(&self, shard: &ShardName, id: GlobalId) -> Result<Decision, Failure> {
         let topology = self.topology.load();
         let gone = || ClientError::new("SW1304", format!("the map has no shard {shard} any more"));
-        let server = &topology.shard_by_name(&shard.0).ok_or_else(gone)?.primary;
+        let shard = topology.shard_by_name(&shard.0).ok_or_else(gone)?;
+        if let Some(reason) = shard.why_not_written() {
+            // A server that is the primary no more does not know what the one after it has decided.
+            let (shard, reason) = (shard.name.clone(), reason.to_owned());
+            return Err(Failure::Backend(BackendError::NoPrimary { shard, reason }));
+        }
+        let (server, shard) = (&shard.primary, &shard.name);
         let wanted = SessionState::default();
         let mut lease = self.pools.lease(server, self.credential, self.flavor, &wanted).await?;
         let connection = lease.connection();

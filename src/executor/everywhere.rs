@@ -60,7 +60,14 @@ impl<'a> Participant<'a> {
         connection: &'a mut Connection,
         command: &'a [u8],
     ) -> Participant<'a> {
-        Participant { shard, connection, command, progress: Progress::Begun, warnings: Vec::new(), lost: false }
+        Participant {
+            shard,
+            connection,
+            command,
+            progress: Progress::Begun,
+            warnings: Vec::new(),
+            lost: false,
+        }
     }
 }
 
@@ -186,7 +193,8 @@ async fn write(
     ending: &Ending<'_>,
 ) -> Result<Vec<OkPacket>, Failure> {
     ending.start(participants).await?;
-    let (answers, refusal) = send_writes(participants, moment, |participant| ending.begin(participant)).await?;
+    let (answers, refusal) =
+        send_writes(participants, moment, |participant| ending.begin(participant)).await?;
     let Some(refusal) = refusal else { return Ok(answers) };
     roll_back(participants, ending).await?;
     Err(refusal)
@@ -273,8 +281,10 @@ pub(super) async fn commit(
     interrupt: &Interrupt<'_>,
 ) -> Result<(), Failure> {
     let Ending::Atomic { id, branches, resolver } = ending else {
-        let committing: Vec<Committing<'_>> =
-            participants.iter_mut().map(|participant| (&participant.shard, &mut *participant.connection)).collect();
+        let committing: Vec<Committing<'_>> = participants
+            .iter_mut()
+            .map(|participant| (&participant.shard, &mut *participant.connection))
+            .collect();
         return commit_each(committing, interrupt).await;
     };
     let xids = [None].into_iter().chain(branches.iter().cloned().map(Some));

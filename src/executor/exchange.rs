@@ -6,7 +6,14 @@ use super::client::{Client, Stream};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection, SessionState};
-use crate::wire::{ColumnDefinition, ErrPacket, Malformed, OkPacket, Reader, query_packet};
+use crate::wire::{ColumnDefinition, ErrPacket, HEADER_BYTES, Malformed, OkPacket, Reader, query_packet};
+
+/// The server runs with an option, mostly read_only.
+const ER_OPTION_PREVENTS_STATEMENT: u16 = 1290;
+const ER_READ_ONLY_MODE: u16 = 1836;
+/// Of Group Replication, when the member has lost its group.
+const ER_RUN_HOOK_ERROR: u16 = 3100;
+const ER_TRANSACTION_ROLLBACK_DURING_COMMIT: u16 = 3101;
 
 /// Rows that the proxy reads for itself; more is a bug or a hostile server.
 const ROWS_MAX: usize = 1024;
@@ -26,7 +33,9 @@ pub(crate) async fn ask(connection: &mut Connection, statement: &[u8]) -> Result
 
 /// Asks several servers at the same time, each its own statements in one write; gives the last answer of each. A connection that
 /// failed is in the middle of its answer: drop its lease.
-pub(crate) async fn ask_each(asked: Vec<(&mut Connection, Vec<String>)>) -> Vec<Result<Answer, BackendError>> {
+pub(crate) async fn ask_each(
+    asked: Vec<(&mut Connection, Vec<String>)>,
+) -> Vec<Result<Answer, BackendError>> {
     let mut sent = Vec::with_capacity(asked.len());
     for (connection, statements) in asked {
         let result = send_all(connection, &statements).await;
@@ -79,6 +88,45 @@ pub(crate) async fn watched<S: Stream, T, E: Into<Failure>>(
         gone = client.gone() => Err(Failure::ClientGone(gone)),
         interrupted = interrupt.wait() => Err(Failure::Interrupted(interrupted)),
     }
+}
+
+/// The number of the error that the answer to a command is, if it is one; nothing is taken. Waits for the answer's first bytes.
+pub(super) async fn error_ahead<S: Stream>(
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Option<u16>, Failure> {
+    // The shortest answers are longer.
+    while connection.received.len() < HEADER_BYTES + 3 {
+        super::passthrough::wait(connection, client, interrupt).await?;
+    }
+    let head = &connection.received[HEADER_BYTES..HEADER_BYTES + 3];
+    Ok((head[0] == ErrPacket::FIRST_BYTE).then(|| u16::from_le_bytes([head[1], head[2]])))
+}
+
+/// What a server says that takes no writes, when that is its answer; it is taken then. The statement did nothing.
+pub(crate) async fn refused_as_read_only<S: Stream>(
+    connection: &mut Connection,
+    client: &mut Client<S>,
+    interrupt: &Interrupt<'_>,
+) -> Result<Option<ErrPacket>, Failure> {
+    match error_ahead(connection, client, interrupt).await? {
+        Some(ER_OPTION_PREVENTS_STATEMENT | ER_READ_ONLY_MODE) => {}
+        Some(_) | None => return Ok(None),
+    }
+    let packet = connection.packet().await?;
+    error(connection, &packet).map(Some).map_err(Failure::from)
+}
+
+/// Whether a server that answers with this error takes no writes (any more).
+pub(crate) fn tells_of_demotion(code: u16) -> bool {
+    matches!(
+        code,
+        ER_OPTION_PREVENTS_STATEMENT
+            | ER_READ_ONLY_MODE
+            | ER_RUN_HOOK_ERROR
+            | ER_TRANSACTION_ROLLBACK_DURING_COMMIT
+    )
 }
 
 /// Reads the answer to a statement that was sent.

@@ -13,6 +13,10 @@ pub(crate) enum Failure {
     /// Nothing of a result was forwarded.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Nothing was done that running the statement again would do twice: it was refused by a server that is not the primary any
+    /// more, or it only reads and its result had not begun.
+    #[error("{0}")]
+    Again(Box<Failure>),
     /// The server was lost between two packets of a result, which an ERR packet can end.
     #[error("{0}; a part of the result had been forwarded")]
     Broken(BackendError),
@@ -41,7 +45,25 @@ impl Failure {
             Failure::Backend(error) | Failure::Broken(error) => {
                 Failure::Refused(ClientError::new("SW1304", error.to_string()))
             }
+            Failure::Again(failure) => failure.of_transaction(),
             Failure::Interrupted(_)
+            | Failure::Refused(_)
+            | Failure::Server { .. }
+            | Failure::Cut(_)
+            | Failure::CutByProxy(_)
+            | Failure::ClientGone(_) => self,
+        }
+    }
+}
+
+impl Failure {
+    /// The same when it is not run again.
+    pub(crate) fn for_good(self) -> Failure {
+        match self {
+            Failure::Again(failure) => *failure,
+            Failure::Backend(_)
+            | Failure::Broken(_)
+            | Failure::Interrupted(_)
             | Failure::Refused(_)
             | Failure::Server { .. }
             | Failure::Cut(_)
@@ -59,6 +81,7 @@ impl Classify for Failure {
     fn retry(&self) -> Retry {
         match self {
             Failure::Backend(error) => error.retry(),
+            Failure::Again(_) => Retry::NothingSent,
             Failure::Broken(_)
             | Failure::Interrupted(_)
             | Failure::Refused(_)
@@ -72,6 +95,7 @@ impl Classify for Failure {
     fn client(&self) -> ClientError {
         match self {
             Failure::Backend(error) | Failure::Broken(error) | Failure::Cut(error) => error.client(),
+            Failure::Again(failure) => failure.client(),
             Failure::Interrupted(error) | Failure::CutByProxy(error) => error.client(),
             Failure::Refused(error) => error.clone(),
             Failure::Server { .. } => {

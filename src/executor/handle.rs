@@ -4,14 +4,12 @@
 use bytes::Bytes;
 
 use super::client::{Client, Stream};
-use super::exchange::{prepare as lead, unexpected, watched};
+use super::exchange::{error_ahead, prepare as lead, unexpected, watched};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use crate::backend::{BackendError, Connection, HandleKey, SessionState};
 use crate::topology::ShardName;
-use crate::wire::{
-    ErrPacket, HEADER_BYTES, PrepareOk, StatusFlags, close_packet, encode_eof, prepare_packet,
-};
+use crate::wire::{ErrPacket, PrepareOk, StatusFlags, close_packet, encode_eof, prepare_packet};
 
 /// The server has as many prepared statements as it takes, over all its clients.
 const ER_MAX_PREPARED_STMT_COUNT_REACHED: u16 = 1461;
@@ -189,11 +187,7 @@ pub(crate) async fn is_forgotten<S: Stream>(
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<bool, Failure> {
-    while connection.received.len() < HEADER_BYTES + 3 {
-        super::passthrough::wait(connection, client, interrupt).await?;
-    }
-    let head = &connection.received[HEADER_BYTES..HEADER_BYTES + 3];
-    if head[0] != ErrPacket::FIRST_BYTE || u16::from_le_bytes([head[1], head[2]]) != ER_UNKNOWN_STMT_HANDLER {
+    if error_ahead(connection, client, interrupt).await? != Some(ER_UNKNOWN_STMT_HANDLER) {
         return Ok(false);
     }
     connection.packet().await?;

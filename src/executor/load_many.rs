@@ -148,7 +148,10 @@ async fn send(
 }
 
 /// What every server says of its part; ROLLBACK on all when one refuses.
-async fn answers(participants: &mut [Participant<'_>], ending: &Ending<'_>) -> Result<Vec<OkPacket>, Failure> {
+async fn answers(
+    participants: &mut [Participant<'_>],
+    ending: &Ending<'_>,
+) -> Result<Vec<OkPacket>, Failure> {
     let mut answers = Vec::with_capacity(participants.len());
     let mut refusal = None;
     for participant in participants.iter_mut() {

@@ -20,7 +20,9 @@ impl MultiShardOutcome {
     /// What a failure of such a write says.
     pub(crate) fn of(failure: &Failure) -> MultiShardOutcome {
         match failure {
-            Failure::Refused(error) if matches!(error.entry.id, "SW1305" | "SW1311") => MultiShardOutcome::Partial,
+            Failure::Refused(error) if matches!(error.entry.id, "SW1305" | "SW1311") => {
+                MultiShardOutcome::Partial
+            }
             _ => MultiShardOutcome::RolledBack,
         }
     }

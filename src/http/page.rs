@@ -101,7 +101,7 @@ fn servers_table(page: &mut String, servers: &[ServerStatus]) {
     open_table(
         page,
         "Servers",
-        &["Shard", "Server", "Role", "State", "Version", "Lag", "Since", "Last error"],
+        &["Shard", "Server", "Role", "Standing", "State", "Version", "Lag", "Since", "Last error"],
     );
     for server in servers {
         let (class, word) = match (server.reachable, server.since) {
@@ -115,6 +115,7 @@ fn servers_table(page: &mut String, servers: &[ServerStatus]) {
                 escape(&server.shard.0),
                 format!("<code>{}</code>", escape(&server.server.0)),
                 role_word(server.role).to_owned(),
+                escape(&server.standing),
                 format!("<span class=\"dot {class}\"></span>{word}"),
                 escape(server.version.as_deref().unwrap_or("–")),
                 server.lag_seconds.map_or("–".to_owned(), |lag| format!("{lag:.1} s")),

@@ -10,7 +10,8 @@ use super::*;
 use crate::backend::Flavor;
 use crate::task::Scope;
 use crate::topology::{
-    Epoch, MapVersion, Role, Server, ServerName, ServerTlsMode, Shard, ShardId, ShardName, Topology, publish,
+    Epoch, MapVersion, Role, Rotation, Server, ServerName, ServerTlsMode, Shard, ShardId, ShardName,
+    Standing, Topology, publish,
 };
 
 fn server(name: &str) -> Server {
@@ -34,6 +35,8 @@ fn topology() -> Topology {
             name: ShardName::from("north"),
             primary: server("db1:3306"),
             replicas: vec![server("db2:3306")],
+            standing: Standing::default(),
+            rotation: vec![Rotation::default()],
         }],
         schemes: Vec::new(),
         databases: Vec::new(),
@@ -74,8 +77,11 @@ fn sources(reasons: &Arc<Mutex<Vec<String>>>) -> Sources {
                 reachable: false,
                 version: None,
                 sql_mode: None,
+                read_only: Some(true),
+                position: None,
                 lag_seconds: Some(1.25),
                 last_error: Some("connection refused".to_owned()),
+                standing: "not read: it refuses connections".to_owned(),
                 since: Some(Instant::now()),
             }]
         }),

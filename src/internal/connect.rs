@@ -61,7 +61,13 @@ pub async fn open(target: &Target) -> Result<Opened, Failed> {
         Server { name: ServerName::from("server"), host: "localhost".to_owned(), port: target.port, tls };
     let credential = Credential { user: target.user.clone(), password: target.password.clone() };
     let flavor = Flavor { found_rows: false, deprecate_eof: target.deprecate_eof, multi_results: true };
-    match Connector::new(Arc::new(HandleBook::empty())).open(&server, &credential, flavor, LIMIT).await {
+    match Connector::new(
+        Arc::new(HandleBook::empty()),
+        crate::backend::Suspects::new(tokio::sync::mpsc::channel(1).0),
+    )
+    .open(&server, &credential, flavor, LIMIT)
+    .await
+    {
         Ok(connection) => Ok(Opened { connection, deprecate_eof: target.deprecate_eof }),
         Err(BackendError::LoginRefused { code, .. }) => Err(Failed::LoginRefused(code)),
         Err(BackendError::Tls { cause, .. }) => Err(Failed::Tls(cause)),

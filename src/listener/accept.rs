@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::task::Scope;
+use crate::task::{Reactors, Scope};
 
 /// How long the loop rests after the system refused a connection (out of file descriptors).
 const REST: Duration = Duration::from_millis(50);
@@ -52,11 +52,11 @@ impl Drop for Permit {
 }
 
 /// Accepts until the scope's token is cancelled. `limit` is asked for every connection; those above it go to `refuse`, the
-/// others to `serve`, each in a task of `sessions`.
+/// others to `serve`, each in a task of `sessions` at one of the reactors.
 pub(crate) async fn accept<Serve, Served, Refuse, Refused>(
     listener: TcpListener,
     stop: tokio_util::sync::CancellationToken,
-    sessions: Scope,
+    (sessions, reactors): (Scope, &Reactors),
     limit: impl Fn() -> usize,
     serve: Serve,
     refuse: Refuse,
@@ -85,7 +85,13 @@ pub(crate) async fn accept<Serve, Served, Refuse, Refused>(
             tracing::debug!(%error, %peer, "cannot set socket options");
         }
         match admission.admit(limit()) {
-            Some(permit) => drop(sessions.spawn("session", serve(stream, peer, permit))),
+            Some(permit) => {
+                let seat = reactors.seat();
+                match seat.take_over(stream) {
+                    Ok(stream) => drop(sessions.spawn_at(seat, "session", serve(stream, peer, permit))),
+                    Err(error) => tracing::warn!(%error, %peer, "cannot serve a connection"),
+                }
+            }
             None => {
                 if let Some(permit) = refusals.admit(REFUSALS_MAX) {
                     let refusal = refuse(stream);

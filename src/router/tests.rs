@@ -10,7 +10,7 @@ use crate::planner::{self, Request};
 use crate::sql::{Charset, Context, Flavor, SqlMode, Statement};
 use crate::topology::{
     Collation, Column, ColumnType, Database, Epoch, Key, KeyFunction, MapVersion, Placement, Placing, Scheme,
-    SchemeId, Server, ServerName, ServerTlsMode, Shard, ShardName, Table,
+    SchemeId, Server, ServerName, ServerTlsMode, Shard, ShardName, Standing, Table,
 };
 
 const CONTEXT: Context = Context {
@@ -36,7 +36,14 @@ fn shard(id: u16) -> Shard {
         port: 3306 + id,
         tls: ServerTlsMode::Disabled,
     };
-    Shard { id: ShardId(id), name: ShardName::from(name.as_str()), primary, replicas: Vec::new() }
+    Shard {
+        id: ShardId(id),
+        name: ShardName::from(name.as_str()),
+        primary,
+        replicas: Vec::new(),
+        standing: Standing::default(),
+        rotation: Vec::new(),
+    }
 }
 
 fn column(name: &str, kind: ColumnType) -> Column {

@@ -186,7 +186,12 @@ impl<S: Stream> Session<S> {
         let Some(shard) = self.transaction.shard().cloned() else { return Ok(StatementResult::Refused) };
         let answered = self.forward_to(&shard, text, false).await?;
         if answered == StatementResult::Ok
-            && !self.tell(|held| held.in_transaction && held.shard != shard, |_| vec![String::from_utf8_lossy(text).into_owned()]).await
+            && !self
+                .tell(
+                    |held| held.in_transaction && held.shard != shard,
+                    |_| vec![String::from_utf8_lossy(text).into_owned()],
+                )
+                .await
         {
             self.transaction = Transaction::Aborted;
         }

@@ -17,13 +17,14 @@ use crate::backend::BackendError;
 use crate::error::{Classify, ClientError, Retry};
 use crate::executor::{
     Failure, Interrupt, Participant, Stream, concatenate, is_forgotten, pass_load, passthrough,
+    refused_as_read_only, tells_of_demotion,
 };
 use crate::planner::{Combine, InsertId, Plan, Routing, Verb};
 use crate::router::{Part, Route};
 use crate::sql::{self, Feature, Kind};
 use crate::topology::{Home, Role, ShardId, ShardName, Topology};
 use crate::transaction::Transaction;
-use crate::wire::{Boundary, Outcome};
+use crate::wire::{Boundary, ErrPacket, Outcome};
 
 /// How long a client waits for the new schema after its DDL.
 const SCHEMA_WAIT: Duration = Duration::from_secs(5);
@@ -45,14 +46,15 @@ impl<S: Stream> Session<S> {
         route: &Route,
         asked: Asked<'_>,
         topology: &Topology,
-    ) -> Result<(), End> {
+    ) -> Result<(), Failure> {
         let statement = asked.statement;
         let maintains = plan.combine == Combine::Distinct;
         let commits =
             maintains || plan.verb == Verb::Definition && !statement.features.has(Feature::TemporaryTable);
-        if commits && let Err(failure) = self.commit_quietly().await {
-            return self.fail(failure).await;
+        if commits {
+            self.commit_quietly().await?;
         }
+        self.check_standing(plan, route, topology)?;
         let lock = statement.features.has(Feature::NamedLock) && plan.tables.is_empty();
         let joining = if lock { Joining::Nothing } else { Joining::Transaction };
         let (verb, insert_id, effect) = (plan.verb, plan.insert_id, effect_of(plan));
@@ -74,10 +76,7 @@ impl<S: Stream> Session<S> {
         if plan.verb == Verb::Definition {
             self.wait_for_schema().await;
         }
-        match result {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail(failure).await,
-        }
+        result
     }
 
     /// Any shard will do: one that the session holds, else one after the other until a server answers.
@@ -106,8 +105,10 @@ impl<S: Stream> Session<S> {
             Some(database) => database.home(),
             None => Home::Anywhere,
         };
-        shards
-            .sort_by_key(|shard| (self.shared.pools.is_failing(&shard.primary), home != Home::One(shard.id)));
+        shards.sort_by_key(|shard| {
+            let failing = shard.why_lost().is_some() || self.shared.pools.is_failing(&shard.primary);
+            (failing, home != Home::One(shard.id))
+        });
         let mut last = None;
         for shard in shards {
             match self.on_one(shard.id, way, asked, topology).await {
@@ -157,6 +158,9 @@ impl<S: Stream> Session<S> {
                     };
                     match learned.await {
                         Ok(conditions) => {
+                            if outcome.error.is_some_and(|(code, _)| tells_of_demotion(code)) {
+                                self.shared.pools.suspect(&held.lease.server().name);
+                            }
                             let ended = self.ended_by_error(&mut held, &outcome).await;
                             self.settle(held, asked, &outcome);
                             if way.joining == Joining::Transaction && way.effect == Effect::Writes {
@@ -179,8 +183,13 @@ impl<S: Stream> Session<S> {
                     tried_again = true;
                     self.shared.executor_metrics.retried();
                 }
+                Err(failure @ Failure::Backend(BackendError::Lost { .. }))
+                    if way.verb == Verb::Read && fresh && is_repeatable(statement) =>
+                {
+                    return Err(Failure::Again(Box::new(self.lost(held, failure))));
+                }
                 // The whole answer was read.
-                Err(failure @ Failure::Server { .. }) => {
+                Err(failure @ (Failure::Server { .. } | Failure::Again(_))) => {
                     self.keep_or_let_go(held);
                     return Err(failure);
                 }
@@ -248,7 +257,27 @@ impl<S: Stream> Session<S> {
             held.lease.connection().send(&command).await?;
         }
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
+        if self.may_be_refused(held, statement)
+            && let Some(packet) =
+                refused_as_read_only(held.lease.connection(), &mut self.client, &interrupt).await?
+        {
+            self.shared.pools.suspect(&held.lease.server().name);
+            let by_role = says_read_only(&packet);
+            let failure = Failure::Server { shard: held.shard.clone(), packet };
+            return Err(if by_role { Failure::Again(Box::new(failure)) } else { failure });
+        }
         passthrough(held.lease.connection(), &mut self.client, &interrupt, boundary).await
+    }
+
+    /// A write that is a transaction by itself: when its server takes no writes, nothing of it was done.
+    fn may_be_refused(&self, held: &Held, statement: &sql::Statement) -> bool {
+        let alone = !held.in_transaction && !self.transaction.is_active() && self.variables.autocommit();
+        alone
+            && held.binding().is_none()
+            && matches!(
+                statement.kind,
+                Kind::Insert | Kind::Replace | Kind::Update | Kind::Delete | Kind::Definition | Kind::Grant
+            )
     }
 
     /// When a statement that begins now is stopped, and after how long.
@@ -318,8 +347,16 @@ fn effect_of(plan: &Plan) -> Effect {
     }
 }
 
+/// Error 1290 is about any option of the server's.
+fn says_read_only(packet: &ErrPacket) -> bool {
+    let text = packet.message.to_ascii_lowercase();
+    [b"read-only".as_slice(), b"read_only", b"read only"]
+        .iter()
+        .any(|word| text.windows(word.len()).any(|part| part == *word))
+}
+
 /// Whether running the statement twice is the same as running it once.
-fn is_repeatable(statement: &sql::Statement) -> bool {
+pub(super) fn is_repeatable(statement: &sql::Statement) -> bool {
     let effects = [Feature::SideEffect, Feature::NamedLock, Feature::UserVariableWrite, Feature::IntoFile];
     statement.kind == sql::Kind::Select && !effects.iter().any(|effect| statement.features.has(*effect))
 }

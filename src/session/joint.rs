@@ -118,6 +118,7 @@ impl<S: Stream> Session<S> {
             pools: &self.shared.pools,
             credential: &self.user.server,
             flavor: self.flavor,
+            failpoint: &self.shared.failpoint,
         };
         let ended = commit_atomically(&mut members, id, chain, &resolver).await;
         let lost: Vec<bool> = members.iter().map(|member| member.lost).collect();

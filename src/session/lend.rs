@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::held::Held;
+use super::patience::{moved, no_primary};
 use super::run::Session;
 use crate::backend::Fit;
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for, prepare, watched};
-use crate::topology::{Role, Server, ShardId, ShardName, Topology};
+use crate::topology::{Role, Rotation, Server, Shard, ShardId, ShardName, Topology};
 use crate::transaction::{Membership, Transaction};
 use crate::wire::StatusFlags;
 
@@ -29,6 +30,26 @@ pub(super) enum Effect {
     Reads,
     /// Or calls what may.
     Writes,
+}
+
+/// One of the replicas that are read; until somebody has asked them, any.
+fn readable(shard: &Shard, turn: usize) -> Result<&Server, ClientError> {
+    let those = |wanted: fn(&Rotation) -> bool| -> Vec<&Server> {
+        let pairs = shard.replicas.iter().zip(&shard.rotation);
+        pairs.filter(|(_, rotation)| wanted(rotation)).map(|(server, _)| server).collect()
+    };
+    let mut servers = those(|rotation| matches!(rotation, Rotation::In { .. }));
+    if servers.is_empty() {
+        servers = those(|rotation| *rotation == Rotation::Unknown);
+    }
+    let count = servers.len();
+    if count == 0 {
+        let each =
+            shard.replicas.iter().map(|server| format!("{}: {}", server.name, shard.words_on(&server.name)));
+        let detail = format!("shard {}: {}", shard.name, each.collect::<Vec<_>>().join("; "));
+        return Err(ClientError::new("SW1410", detail));
+    }
+    Ok(servers[turn % count])
 }
 
 impl<S: Stream> Session<S> {
@@ -70,11 +91,21 @@ impl<S: Stream> Session<S> {
                 return Err(Failure::Refused(ClientError::new("SW1304", detail)));
             }
             None => {
+                if (role == Role::Primary || self.transaction.is_active())
+                    && let Some(reason) = shard.why_lost()
+                {
+                    return Err(no_primary(shard, reason));
+                }
                 let wanted = self.variables.state();
                 let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
                 let lease = self.shared.pools.lease(server, &self.user.server, self.flavor, wanted);
                 // Who does not wait any more leaves the queue.
-                Held::new(shard.name.clone(), watched(&mut self.client, &interrupt, lease).await?)
+                let lease = tokio::select! {
+                    biased;
+                    lease = watched(&mut self.client, &interrupt, lease) => lease?,
+                    error = moved(&self.shared, &shard.name, role, server) => return Err(Failure::Backend(error)),
+                };
+                Held::new(shard.name.clone(), lease)
             }
         };
         if let Err(failure) = self.make_ready(&mut held, joining).await {
@@ -160,7 +191,7 @@ impl<S: Stream> Session<S> {
                     let detail = format!("shard {} has no replica", shard.name);
                     return Err(ClientError::new("SW1211", detail));
                 }
-                Ok(&shard.replicas[self.registration.id() as usize % count])
+                readable(shard, self.registration.id() as usize)
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::telemetry::metrics::{counter, counters, gauge, histograms};
 use crate::telemetry::{GaugeGuard, MetricRegistry};
 
 /// 100 µs to 60 s, about three steps in each power of ten.
+const FAILOVER_WAIT_SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const STATEMENT_SECONDS: [f64; 18] = [
     0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
     30.0, 60.0,
@@ -106,6 +107,7 @@ pub(crate) struct SessionMetrics {
     errors: Vec<IntCounter>,
     pins: IntCounterVec,
     pinned: IntGauge,
+    failover_waits: Histogram,
     from_client: IntCounter,
     to_client: IntCounter,
 }
@@ -126,6 +128,13 @@ impl SessionMetrics {
             "Time from the last byte of a statement to the last byte of its answer.",
             &["kind"],
             &STATEMENT_SECONDS,
+        );
+        let failover_waits = histograms(
+            registry,
+            "shardway_failover_wait_seconds",
+            "How long statements waited for the primary of their shard, by statement.",
+            &[],
+            &FAILOVER_WAIT_SECONDS,
         );
         let errors = counters(
             registry,
@@ -163,9 +172,15 @@ impl SessionMetrics {
                 "shardway_pinned_sessions",
                 "Sessions that keep a connection of their own.",
             ),
+            failover_waits: failover_waits.with_label_values::<&str>(&[]),
             from_client: bytes.with_label_values(&["from_client"]),
             to_client: bytes.with_label_values(&["to_client"]),
         }
+    }
+
+    /// A statement does not wait for a primary any more.
+    pub(crate) fn failover_waited(&self, took: Duration) {
+        self.failover_waits.observe(took.as_secs_f64());
     }
 
     /// Counts a connected client until the guard is dropped.

@@ -28,6 +28,7 @@ pub(crate) mod metrics;
 mod orders;
 mod own;
 mod own_variables;
+mod patience;
 mod processes;
 mod registry;
 mod run;
@@ -40,6 +41,7 @@ mod variables;
 
 pub(crate) use handshake::{Arrival, Gate, GateError, GateRules, LoginError, log_in};
 pub(crate) use orders::{Answer, Order, Orders, SchemaOrder, WeightOrder};
+pub(crate) use patience::Waits;
 #[cfg(test)]
 pub(crate) use registry::PinStatus;
 pub(crate) use registry::{Registry, SessionStatus};

@@ -79,16 +79,25 @@ pub(super) fn asks_for_mode(text: &[u8], statement: &sql::Statement) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::Context;
+    use crate::sql::{Charset, Context, Flavor, SqlMode};
 
     #[test]
     fn the_mode_is_asked_for_by_name() {
         let asked = |text: &str| {
             let mut statement = sql::Statement::default();
-            statement.scan(text.as_bytes(), &Context::default()).unwrap();
+            let context = Context {
+                mode: SqlMode::default(),
+                charset: Charset::default(),
+                flavor: Flavor::MySql,
+                server_version: 80_400,
+            };
+            statement.scan(text.as_bytes(), &context).unwrap();
             asks_for_mode(text.as_bytes(), &statement)
         };
-        assert_eq!(asked("SELECT @@shardway_transaction_mode").as_deref(), Some("@@shardway_transaction_mode"));
+        assert_eq!(
+            asked("SELECT @@shardway_transaction_mode").as_deref(),
+            Some("@@shardway_transaction_mode")
+        );
         assert_eq!(asked("select @@Session.Shardway_Transaction_Mode AS `mode`;").as_deref(), Some("mode"));
         assert_eq!(asked("SELECT @@shardway_transaction_mode FROM t"), None);
         assert_eq!(asked("SELECT @@version"), None);

@@ -187,6 +187,13 @@ impl Registry {
         }
     }
 
+    /// Wakes every session: a connection that it waits on may have ended.
+    pub(crate) fn nudge(&self) {
+        for entry in self.sessions.lock().live.values() {
+            entry.alarm.nudge();
+        }
+    }
+
     /// The user whom a session logged in as; empty before the login, `None` when there is no such session.
     pub(crate) fn user_of(&self, id: u32) -> Option<String> {
         let entry = self.sessions.lock().live.get(&id).cloned();

@@ -431,9 +431,9 @@ impl<S: Stream> Session<S> {
 
     /// What a failure means for the client: an ERR packet, or the end of its connection.
     pub(super) async fn fail(&mut self, failure: Failure) -> Result<(), End> {
-        match failure {
+        match failure.for_good() {
             Failure::ClientGone(_) => Err(End::Gone),
-            Failure::Cut(_) | Failure::CutByProxy(_) => {
+            failure @ (Failure::Cut(_) | Failure::CutByProxy(_)) => {
                 let session = self.registration.id();
                 tracing::warn!(error = %failure, session, "a result was cut; the client is disconnected");
                 self.account.result = StatementResult::Lost;
@@ -444,7 +444,11 @@ impl<S: Stream> Session<S> {
                 self.diagnostics.server_refused(&packet);
                 Ok(self.client.reply(Reply::ServerError(&packet)).await?)
             }
-            Failure::Backend(_) | Failure::Broken(_) | Failure::Interrupted(_) | Failure::Refused(_) => {
+            failure @ (Failure::Backend(_)
+            | Failure::Broken(_)
+            | Failure::Interrupted(_)
+            | Failure::Refused(_)
+            | Failure::Again(_)) => {
                 let mut error = failure.client();
                 if let (Failure::Backend(_) | Failure::Broken(_), Some(shard)) =
                     (&failure, &self.account.shard)

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::asked::Asked;
 use super::diagnostics::Condition;
+use super::execute::is_repeatable;
 use super::held::Held;
 use super::lend::{Effect, Joining};
 use super::local::conditions_of;
@@ -11,6 +12,7 @@ use super::metrics::RouteLabel;
 use super::run::Session;
 use super::settle::{asked_insert_id, told_of_loss};
 use super::variables::taints;
+use crate::backend::BackendError;
 use crate::config::TransactionMode;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
@@ -53,6 +55,7 @@ impl<S: Stream> Session<S> {
             Verb::Read | Verb::LockingRead if is_list(plan) => Joining::Nothing,
             Verb::Read | Verb::LockingRead | Verb::Write => Joining::WithOthers,
         };
+        let fresh = self.held.is_empty() && !self.transaction.is_active();
         let (mut held, commands) = self.gather(targets, (role, joining), asked, topology).await?;
         self.next_transaction.clear();
         let mut participants: Vec<Participant<'_>> = held
@@ -76,7 +79,17 @@ impl<S: Stream> Session<S> {
             Ok(None) | Err(_) => 0,
         };
         let result = match plan.verb {
-            Verb::Read | Verb::LockingRead => self.settle_parts(held, &progress, result).await,
+            Verb::Read | Verb::LockingRead => {
+                let settled = self.settle_parts(held, &progress, result).await;
+                settled.map_err(|failure| match failure {
+                    Failure::Backend(BackendError::Lost { .. })
+                        if fresh && plan.verb == Verb::Read && is_repeatable(statement) =>
+                    {
+                        Failure::Again(Box::new(failure))
+                    }
+                    other => other,
+                })
+            }
             Verb::Write if self.transaction.is_active() => {
                 // Also by a part that was taken back: nobody looks at what it has called.
                 held.iter().for_each(|one| self.transaction.wrote(&one.shard));

@@ -8,19 +8,24 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::Gate;
 use super::metrics::SessionMetrics;
 use super::orders::Orders;
+use super::patience::Waits;
 use super::registry::Registry;
 use crate::backend::{self, PoolSet};
 use crate::config::{Settings, TransactionMode, User};
-use crate::executor::{Ending, Participant, Resolver};
 use crate::executor::metrics::ExecutorMetrics;
+use crate::executor::{Ending, Participant, Resolver};
 use crate::planner::PlanCache;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
 use crate::task::Scope;
-use crate::topology::TopologyHandle;
-use crate::transaction::{Numbering, Xid};
+use crate::topology::{Epoch, TopologyHandle};
+use crate::transaction::{Failpoint, Numbering, Xid};
 
 pub(crate) struct Shared {
     pub(crate) topology: TopologyHandle,
+    /// Notifies of every published topology.
+    pub(crate) epochs: watch::Receiver<Epoch>,
+    /// The statements that wait for a primary.
+    pub(crate) waits: Waits,
     pub(crate) plans: PlanCache,
     /// Of fingerprints, so that clients cannot construct statements that share one.
     pub(crate) seed: u64,
@@ -32,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: watch::Receiver<Fleet>,
     /// Names transactions over several shards.
     pub(crate) transactions: Numbering,
+    pub(crate) failpoint: Failpoint,
     pub(crate) metrics: SessionMetrics,
     pub(crate) executor_metrics: ExecutorMetrics,
     /// Cancelled when the proxy drains: nobody logs in any more. Sessions are told through the registry.
@@ -56,8 +62,9 @@ impl Shared {
         let Some(lead) = participants.first() else { return Ending::BestEffort };
         let numbers = (1..).take(participants.len() - 1);
         let branches = numbers.map(|number| Xid::new(id, number, &lead.shard)).collect();
-        let (topology, pools, credential) = (&self.topology, &*self.pools, &user.server);
-        Ending::Atomic { id, branches, resolver: Resolver { topology, pools, credential, flavor } }
+        let (topology, pools, credential, failpoint) =
+            (&self.topology, &*self.pools, &user.server, &self.failpoint);
+        Ending::Atomic { id, branches, resolver: Resolver { topology, pools, credential, flavor, failpoint } }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::asked::{Asked, Execution};
 use super::orders::{Order, WeightOrder};
+use super::patience::Patience;
 use super::run::{Account, End, Session};
 use crate::error::ClientError;
 use crate::executor::Stream;
@@ -136,14 +137,24 @@ impl<S: Stream> Session<S> {
     }
 
     pub(super) async fn routed(&mut self, asked: Asked<'_>) -> Result<(), End> {
-        let topology = self.shared.topology.load();
-        let plan = self.plan(asked, &topology);
-        if let Err(error) = self.may_name(&plan.tables) {
-            return self.refuse(&error).await;
-        }
-        match self.route(&plan, asked, &topology).await {
-            Ok(route) => self.execute(&plan, &route, asked, &topology).await,
-            Err(error) => self.refuse(&error).await,
+        let mut patience = Patience::default();
+        loop {
+            let topology = self.shared.topology.load();
+            let plan = self.plan(asked, &topology);
+            if let Err(error) = self.may_name(&plan.tables) {
+                return self.refuse(&error).await;
+            }
+            let route = match self.route(&plan, asked, &topology).await {
+                Ok(route) => route,
+                Err(error) => return self.refuse(&error).await,
+            };
+            let failure = match self.execute(&plan, &route, asked, &topology).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
+            if let Err(failure) = self.wait_for_primary(failure, topology.epoch, &mut patience).await {
+                return self.fail(failure).await;
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::id::{Epoch, MapVersion, SchemeId, ServerName, ShardId, ShardName};
+use super::roles::{Rotation, Standing};
 use super::shard::{Server, ServerTlsMode, Shard};
 use super::sharding::{Key, KeyFunction, Placing, Scheme};
 use super::snapshot::{Database, Topology};
@@ -37,6 +38,8 @@ impl Topology {
                 name: ShardName::from(shard.name.as_str()),
                 primary: server(&shard.primary),
                 replicas: shard.replicas.iter().map(server).collect(),
+                standing: Standing::default(),
+                rotation: vec![Rotation::default(); shard.replicas.len()],
             })
             .collect();
         let schemes: Vec<Scheme> = map.schemes.iter().map(|of| scheme(of, &shard_id)).collect();

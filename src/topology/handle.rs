@@ -36,6 +36,10 @@ impl Publisher {
         published
     }
 
+    pub(crate) fn current(&self) -> Arc<Topology> {
+        self.current.load_full()
+    }
+
     pub(crate) fn handle(&self) -> TopologyHandle {
         TopologyHandle { current: Arc::clone(&self.current) }
     }

@@ -4,6 +4,7 @@
 mod build;
 mod handle;
 mod id;
+mod roles;
 mod shard;
 mod sharding;
 mod snapshot;
@@ -12,6 +13,7 @@ mod table;
 pub(crate) use build::{Columns, MAP_CHARSET};
 pub(crate) use handle::{Publisher, TopologyHandle, publish};
 pub(crate) use id::{Epoch, MapVersion, SchemeId, ServerName, ShardId, ShardName, ShardSet};
+pub(crate) use roles::{Rotation, ShardRoles, Standing};
 pub(crate) use shard::{Role, Server, ServerTlsMode, Shard};
 pub(crate) use sharding::{Bound, Key, KeyFunction, Placing, Scheme};
 pub(crate) use snapshot::{Database, Home, Resolution, SYSTEM_SCHEMAS, Topology};

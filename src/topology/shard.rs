@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use super::id::{ServerName, ShardId, ShardName};
+use super::roles::{Rotation, Standing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
@@ -45,13 +46,16 @@ impl Hash for Server {
     }
 }
 
-/// A replica set that holds a part of the rows.
+/// A replica set that holds a part of the rows: as the map wants it, or in the published topology as it was observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) name: ShardName,
     pub(crate) primary: Server,
     pub(crate) replicas: Vec<Server>,
+    pub(crate) standing: Standing,
+    /// Of each replica.
+    pub(crate) rotation: Vec<Rotation>,
 }
 
 impl Shard {

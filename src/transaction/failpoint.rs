@@ -1,25 +1,41 @@
 //! Places where tests kill the process: `SHARDWAY_DIE_AT=name:n` ends it, without a word, when it gets there for the n-th time.
-//! Not part of release builds.
+//! Release builds have none.
 
 #[cfg(debug_assertions)]
-pub(crate) fn reach(name: &str) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+#[derive(Debug, Default)]
+pub(crate) struct Failpoint {
+    armed: Option<(String, u64)>,
+    count: std::sync::atomic::AtomicU64,
+}
 
-    static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let armed = ARMED.get_or_init(|| {
-        let value = std::env::var("SHARDWAY_DIE_AT").ok()?;
-        let (name, count) = value.split_once(':')?;
-        Some((name.to_owned(), count.parse().ok()?))
-    });
-    if let Some((at, times)) = armed
-        && at == name
-        && COUNT.fetch_add(1, Ordering::Relaxed) + 1 == *times
-    {
-        std::process::abort();
+#[cfg(debug_assertions)]
+impl Failpoint {
+    pub(crate) fn from_environment() -> Failpoint {
+        let value = std::env::var("SHARDWAY_DIE_AT").unwrap_or_default();
+        let place = value.split_once(':');
+        let armed = place.and_then(|(name, times)| Some((name.to_owned(), times.parse().ok()?)));
+        Failpoint { armed, ..Failpoint::default() }
+    }
+
+    pub(crate) fn reach(&self, name: &str) {
+        if let Some((at, times)) = &self.armed
+            && at == name
+            && self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 == *times
+        {
+            std::process::abort();
+        }
     }
 }
 
 #[cfg(not(debug_assertions))]
-pub(crate) fn reach(_name: &str) {}
+#[derive(Debug, Default)]
+pub(crate) struct Failpoint;
+
+#[cfg(not(debug_assertions))]
+impl Failpoint {
+    pub(crate) fn from_environment() -> Failpoint {
+        Failpoint
+    }
+
+    pub(crate) fn reach(&self, _name: &str) {}
+}

@@ -7,12 +7,13 @@
 
 #[cfg(test)]
 mod explorer;
-pub(crate) mod failpoint;
+mod failpoint;
 pub(crate) mod recovery;
 mod state;
 mod two_phase;
 mod xid;
 
+pub(crate) use failpoint::Failpoint;
 pub(crate) use state::{Manner, Membership, Transaction};
 pub(crate) use two_phase::{Action, Coordinator, Decision, Event, Verdict};
 pub(crate) use xid::{GlobalId, Numbering, Xid};

@@ -31,7 +31,9 @@ pub(crate) fn note(id: GlobalId, now_ms: u64) -> String {
 
 /// Puts `abort` where no row is.
 pub(crate) fn fence(id: GlobalId, now_ms: u64) -> String {
-    format!("INSERT IGNORE INTO shardway.decision (id, outcome, decided_ms) VALUES ('{id}', 'abort', {now_ms})")
+    format!(
+        "INSERT IGNORE INTO shardway.decision (id, outcome, decided_ms) VALUES ('{id}', 'abort', {now_ms})"
+    )
 }
 
 pub(crate) fn question(id: GlobalId) -> String {
@@ -64,7 +66,12 @@ pub(crate) struct Sightings {
 
 impl Sightings {
     /// What a server lists at `now`, a moment on a clock that does not jump; gives the branches with the time that they have been there.
-    pub(crate) fn seen(&mut self, server: &ServerName, listed: Vec<Xid>, now: Duration) -> Vec<(Xid, Duration)> {
+    pub(crate) fn seen(
+        &mut self,
+        server: &ServerName,
+        listed: Vec<Xid>,
+        now: Duration,
+    ) -> Vec<(Xid, Duration)> {
         let before = std::mem::take(&mut self.since);
         let (here, elsewhere): (HashMap<_, _>, HashMap<_, _>) =
             before.into_iter().partition(|((of, _), _)| of == server);

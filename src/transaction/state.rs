@@ -168,7 +168,9 @@ impl Transaction {
         let Some(other) = open.written.iter().find(|written| *written != shard) else { return Ok(()) };
         let why = match open.mode.unwrap_or(usual) {
             TransactionMode::Single => "the transaction mode is \"single\"",
-            TransactionMode::Atomic if open.manner.snapshot => "it began WITH CONSISTENT SNAPSHOT, which no XA branch can",
+            TransactionMode::Atomic if open.manner.snapshot => {
+                "it began WITH CONSISTENT SNAPSHOT, which no XA branch can"
+            }
             TransactionMode::Atomic | TransactionMode::BestEffort => return Ok(()),
         };
         Err(format!("the transaction writes on shard {other} and the statement on shard {shard}: {why}"))
@@ -327,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_pending_transaction_opens_with_its_savepoints_in_order() {
-        let mut transaction = Transaction::begin(b"START TRANSACTION READ ONLY", Manner { read_only: true, snapshot: false });
+        let mut transaction =
+            Transaction::begin(b"START TRANSACTION READ ONLY", Manner { read_only: true, snapshot: false });
         transaction.set_savepoint("a", b"SAVEPOINT a");
         transaction.set_savepoint("b", b"SAVEPOINT b");
         transaction.set_savepoint("A", b"SAVEPOINT A");
@@ -373,7 +376,9 @@ mod tests {
         assert_eq!(transaction.membership(&"s0".into(), usual, id), Membership::Plain);
         transaction.join(&"s0".into(), &[b"SET TRANSACTION READ WRITE".to_vec()]);
         transaction.set_savepoint("a", b"SAVEPOINT a");
-        let Membership::Branch(xid) = transaction.membership(&"s1".into(), usual, id) else { panic!("plain") };
+        let Membership::Branch(xid) = transaction.membership(&"s1".into(), usual, id) else {
+            panic!("plain")
+        };
         let told: Vec<String> = transaction
             .opening_of_branch(&xid)
             .into_iter()
@@ -389,7 +394,11 @@ mod tests {
         assert_eq!(transaction.may_write(&"s0".into(), TransactionMode::Single), Ok(()), "its mode is fixed");
         transaction.wrote(&"s0".into());
         assert_eq!(transaction.written(), ["s1".into(), "s0".into()]);
-        assert_eq!(transaction.membership(&"s0".into(), usual, id), Membership::Plain, "the decider comes back");
+        assert_eq!(
+            transaction.membership(&"s0".into(), usual, id),
+            Membership::Plain,
+            "the decider comes back"
+        );
         transaction.observe(&"s1".into(), false);
         assert_eq!((transaction.shards(), transaction.written()), (&["s0".into()][..], &["s0".into()][..]));
         transaction.observe(&"s0".into(), false);

@@ -114,7 +114,10 @@ async fn statements_on_several_shards_are_part_of_the_transaction() {
         let inserted = bank.client.ok(format!("INSERT INTO accounts VALUES {}", rows[..19].join(", "))).await;
         assert_eq!(inserted.affected, 19);
         bank.run(&["COMMIT"]).await;
-        assert_eq!(bank.other.one("SELECT COUNT(*), SUM(balance) FROM accounts").await.as_deref(), Some("59"));
+        assert_eq!(
+            bank.other.one("SELECT COUNT(*), SUM(balance) FROM accounts").await.as_deref(),
+            Some("59")
+        );
         assert_eq!(bank.other.one("SELECT SUM(balance) FROM accounts").await.as_deref(), Some("19"));
         for shard in 0..2 {
             let mut direct = bank.cluster.direct(shard).await;
@@ -136,8 +139,17 @@ async fn savepoints_chains_and_isolation_hold_on_branches() {
     for program in flavors() {
         let mut bank = Bank::open(&program).await;
         let (out, back) = (bank.add(bank.near, -10), bank.add(bank.far, 10));
-        let statements =
-            ["BEGIN", &out, "SAVEPOINT a", &back, "SAVEPOINT b", &out, &back, "ROLLBACK TO b", "RELEASE SAVEPOINT a"];
+        let statements = [
+            "BEGIN",
+            &out,
+            "SAVEPOINT a",
+            &back,
+            "SAVEPOINT b",
+            &out,
+            &back,
+            "ROLLBACK TO b",
+            "RELEASE SAVEPOINT a",
+        ];
         bank.run(&statements).await;
         let fault = bank.client.refused("ROLLBACK TO b").await;
         assert_eq!(fault.code, 1305, "{}", fault.message);
@@ -177,7 +189,8 @@ async fn a_deadlock_on_a_branch_rolls_back_everywhere() {
         let (out, back) = (bank.add(bank.near, -10), bank.add(bank.far, 10));
         let beside = bank.other.rows("SELECT _shard, id FROM accounts").await;
         let there = beside.iter().filter_map(|line| line.strip_prefix("shard2|"));
-        let beside: Vec<String> = there.filter(|id| **id != bank.far.to_string()).map(str::to_owned).collect();
+        let beside: Vec<String> =
+            there.filter(|id| **id != bank.far.to_string()).map(str::to_owned).collect();
         let mut rival = bank.proxy.client(&bank.database).await;
         bank.run(&["BEGIN", &out, &back]).await;
         rival.ok("BEGIN").await;
@@ -209,7 +222,10 @@ async fn the_mode_can_be_chosen_and_seen() {
         let question = "SELECT @@shardway_transaction_mode";
         assert_eq!(bank.client.one(question).await.as_deref(), Some("atomic"));
         bank.run(&["SET @@session.shardway_transaction_mode = 'best_effort'"]).await;
-        assert_eq!(bank.client.one("SELECT @@session.shardway_transaction_mode").await.as_deref(), Some("best_effort"));
+        assert_eq!(
+            bank.client.one("SELECT @@session.shardway_transaction_mode").await.as_deref(),
+            Some("best_effort")
+        );
         bank.run(&["BEGIN", &out, &back]).await;
         let fault = bank.client.refused("SET shardway_transaction_mode = 'single'").await;
         assert_eq!(fault.code, 1568, "{}", fault.message);
@@ -223,7 +239,9 @@ async fn the_mode_can_be_chosen_and_seen() {
         let fault = bank.client.refused(&back).await;
         assert!(fault.message.starts_with("SW1301"), "{}", fault.message);
         bank.run(&["ROLLBACK"]).await;
-        for wrong in ["SET shardway_transaction_mode = 'sometimes'", "SET GLOBAL shardway_transaction_mode = 'single'"] {
+        for wrong in
+            ["SET shardway_transaction_mode = 'sometimes'", "SET GLOBAL shardway_transaction_mode = 'single'"]
+        {
             let fault = bank.client.refused(wrong).await;
             assert!(fault.message.starts_with("SW12"), "{}", fault.message);
         }
@@ -239,12 +257,24 @@ async fn a_transaction_on_one_shard_costs_no_statement_more() {
         let cluster = Cluster::own(&program, 2, 0).await;
         let database =
             cluster.database([Table::sharded("accounts", "id", "(id INT PRIMARY KEY, balance INT)")]).await;
-        let setup = Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"1h\"");
+        let setup =
+            Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"1h\"");
         let proxy = Proxy::start(&setup).await;
         let mut client = proxy.client(&database).await;
         client.ok("INSERT INTO accounts VALUES (1, 1)").await;
-        cluster.everywhere(&["SET GLOBAL log_output = 'TABLE'", "TRUNCATE mysql.general_log", "SET GLOBAL general_log = 1"]).await;
-        for sql in ["BEGIN", "UPDATE accounts SET balance = 2 WHERE id = 1", "SELECT * FROM accounts WHERE id = 1", "COMMIT"] {
+        cluster
+            .everywhere(&[
+                "SET GLOBAL log_output = 'TABLE'",
+                "TRUNCATE mysql.general_log",
+                "SET GLOBAL general_log = 1",
+            ])
+            .await;
+        for sql in [
+            "BEGIN",
+            "UPDATE accounts SET balance = 2 WHERE id = 1",
+            "SELECT * FROM accounts WHERE id = 1",
+            "COMMIT",
+        ] {
             client.ok(sql).await;
         }
         cluster.everywhere(&["SET GLOBAL general_log = 0"]).await;
@@ -257,7 +287,12 @@ async fn a_transaction_on_one_shard_costs_no_statement_more() {
         }
         assert_eq!(
             seen,
-            ["BEGIN", "UPDATE accounts SET balance = 2 WHERE id = 1", "SELECT * FROM accounts WHERE id = 1", "COMMIT"]
+            [
+                "BEGIN",
+                "UPDATE accounts SET balance = 2 WHERE id = 1",
+                "SELECT * FROM accounts WHERE id = 1",
+                "COMMIT"
+            ]
         );
     }
 }
@@ -269,7 +304,8 @@ async fn branches_that_were_left_behind_are_ended_as_they_were_decided() {
         let cluster = Cluster::own(&program, 2, 0).await;
         let database =
             cluster.database([Table::sharded("accounts", "id", "(id INT PRIMARY KEY, balance INT)")]).await;
-        let slow = Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"1h\"");
+        let slow =
+            Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"1h\"");
         let proxy = Proxy::start(&slow).await;
         let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
         let mut ids = Vec::new();
@@ -289,7 +325,8 @@ async fn branches_that_were_left_behind_are_ended_as_they_were_decided() {
             ids.push(id);
         }
         let mut lead = cluster.direct(0).await;
-        let old = |id: &str, outcome| format!("INSERT INTO shardway.decision VALUES ('{id}', '{outcome}', 1)");
+        let old =
+            |id: &str, outcome| format!("INSERT INTO shardway.decision VALUES ('{id}', '{outcome}', 1)");
         lead.ok(old(&ids[0], "commit")).await;
         lead.ok(old(&ids[2], "commit")).await;
         lead.ok(old("00000000000000ff-9", "commit")).await;
@@ -305,12 +342,19 @@ async fn branches_that_were_left_behind_are_ended_as_they_were_decided() {
         assert!(fault.message.starts_with("SW1503"), "{}", fault.message);
         drop(proxy);
 
-        let quick = Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"100ms\"");
+        let quick =
+            Setup::new(&cluster).database(&database).settings("[transactions]\nrecover_after = \"100ms\"");
         let proxy = Proxy::start(&quick).await;
         let mut there = cluster.direct(1).await;
         eventually("no branch is left", async || there.rows("XA RECOVER").await.is_empty()).await;
-        assert_eq!(there.rows(format!("SELECT id FROM `{}`.accounts ORDER BY id", database.name)).await, ["1", "3"]);
-        assert_eq!(lead.rows(format!("SELECT outcome FROM shardway.decision WHERE id = '{}'", ids[1])).await, ["abort"]);
+        assert_eq!(
+            there.rows(format!("SELECT id FROM `{}`.accounts ORDER BY id", database.name)).await,
+            ["1", "3"]
+        );
+        assert_eq!(
+            lead.rows(format!("SELECT outcome FROM shardway.decision WHERE id = '{}'", ids[1])).await,
+            ["abort"]
+        );
         // Old rows go once no branch can ask for them, the fence stays for its time.
         drop(proxy);
         let proxy = Proxy::start(&quick).await;
@@ -330,13 +374,17 @@ async fn a_client_that_is_silent_within_a_transaction_is_disconnected() {
         let cluster = Cluster::shared(&program).await;
         let database =
             cluster.database([Table::sharded("accounts", "id", "(id INT PRIMARY KEY, balance INT)")]).await;
-        let setup = Setup::new(cluster).database(&database).settings("[transactions]\nidle_timeout = \"200ms\"");
+        let setup =
+            Setup::new(cluster).database(&database).settings("[transactions]\nidle_timeout = \"200ms\"");
         let proxy = Proxy::start(&setup).await;
         let mut client = proxy.client(&database).await;
         let mut other = proxy.client(&database).await;
         client.ok("BEGIN").await;
         client.ok("INSERT INTO accounts VALUES (1, 1), (2, 1), (3, 1), (4, 1), (5, 1)").await;
-        eventually("its locks are gone", async || other.run("INSERT INTO accounts VALUES (1, 7)").await.is_ok()).await;
+        eventually("its locks are gone", async || {
+            other.run("INSERT INTO accounts VALUES (1, 7)").await.is_ok()
+        })
+        .await;
         assert_eq!(other.rows("SELECT * FROM accounts").await, ["1|7"]);
     }
 }

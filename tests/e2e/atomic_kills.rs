@@ -101,7 +101,11 @@ impl Bank {
         let database = cluster
             .database([
                 Table::sharded("accounts", "id", "(id INT PRIMARY KEY, balance INT NOT NULL)"),
-                Table::sharded("journal", "id", "(id INT, transfer BIGINT, side INT, PRIMARY KEY (id, transfer, side))"),
+                Table::sharded(
+                    "journal",
+                    "id",
+                    "(id INT, transfer BIGINT, side INT, PRIMARY KEY (id, transfer, side))",
+                ),
             ])
             .await;
         let bank = Bank {
@@ -178,7 +182,10 @@ impl Bank {
         let mut there = [BTreeSet::new(), BTreeSet::new()];
         for line in &sides {
             let (id, side) = line.split_once('|').unwrap();
-            assert!(there[usize::from(side == "2")].insert(id.parse::<u64>().unwrap()), "{id} is there twice");
+            assert!(
+                there[usize::from(side == "2")].insert(id.parse::<u64>().unwrap()),
+                "{id} is there twice"
+            );
         }
         let [out, back] = there;
         assert_eq!(out, back, "half of a transfer");
@@ -191,14 +198,20 @@ impl Bank {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_money_is_lost_when_proxies_and_servers_are_killed() {
-    let kills = std::env::var("SHARDWAY_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let kills =
+        std::env::var("SHARDWAY_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     for program in flavors() {
         let mut bank = Bank::open(&program).await;
         for number in 0..kills {
             bank.round(number).await;
             if number % 25 == 24 {
                 bank.check().await;
-                eprintln!("{:?}: {} kills, {} transfers acknowledged", program.flavor, number + 1, bank.known.acknowledged.len());
+                eprintln!(
+                    "{:?}: {} kills, {} transfers acknowledged",
+                    program.flavor,
+                    number + 1,
+                    bank.known.acknowledged.len()
+                );
             }
         }
         bank.check().await;

@@ -24,6 +24,7 @@ mod drivers;
 mod dump;
 mod encodings;
 mod exact;
+mod failover;
 mod greeting;
 mod hostile;
 mod load;

@@ -174,14 +174,16 @@ async fn a_server_that_is_down_at_the_start_is_used_once_it_is_up() {
     for program in flavors() {
         let mut cluster = Cluster::own(&program, 2, 0).await;
         let database = log_table(&cluster).await;
-        let setup = Setup::new(&cluster).database(&database).settings("[pool]\nborrow_timeout = \"500ms\"");
+        let setup = Setup::new(&cluster)
+            .database(&database)
+            .settings("[pool]\nborrow_timeout = \"500ms\"\n[limits]\nfailover_wait = \"500ms\"");
         cluster.fleet.shards[0].primary.kill();
         let proxy = Proxy::start(&setup).await;
         let mut client = proxy.client(&database).await;
         client.ok("SELECT * FROM far").await;
         let fault = client.refused("INSERT INTO log (who) VALUES (1)").await;
         assert!(
-            fault.message.starts_with("SW1401") || fault.message.starts_with("SW1213"),
+            fault.message.starts_with("SW1408") || fault.message.starts_with("SW1213"),
             "{}",
             fault.message
         );

@@ -14,6 +14,7 @@ mod driver;
 mod proxy;
 mod random;
 mod raw;
+pub(crate) mod replication;
 mod tools;
 mod wait;
 

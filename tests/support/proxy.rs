@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) settings: String,
     /// More of the table `[listen]`.
     pub(crate) listen: String,
+    /// More of the table `[control]`.
+    pub(crate) control: String,
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
@@ -45,6 +47,7 @@ impl Setup {
             accounts: vec![account(APP, false), account(OPS, true)],
             settings: String::new(),
             listen: String::new(),
+            control: String::new(),
             variables: Vec::new(),
         }
     }
@@ -73,6 +76,13 @@ impl Setup {
     pub(crate) fn listen(mut self, line: &str) -> Setup {
         self.listen.push_str(line);
         self.listen.push('\n');
+        self
+    }
+
+    /// A line of the table `[control]`.
+    pub(crate) fn control(mut self, line: &str) -> Setup {
+        self.control.push_str(line);
+        self.control.push('\n');
         self
     }
 
@@ -114,7 +124,9 @@ impl Proxy {
         std::fs::write(&map, setup.map.text()).unwrap();
         let settings = settings_text(&map, &setup.accounts, &setup.settings);
         let listen = format!("[listen]\n{}", setup.listen);
-        std::fs::write(&config, settings.replacen("[listen]\n", &listen, 1)).unwrap();
+        let control = format!("[control]\n{}", setup.control);
+        let settings = settings.replacen("[listen]\n", &listen, 1).replacen("[control]\n", &control, 1);
+        std::fs::write(&config, settings).unwrap();
         let variables: Vec<(&str, &str)> =
             setup.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let child = ProxyProcess::start(Path::new(BINARY), folder.path(), &config, &variables)

@@ -13,6 +13,8 @@ use super::spread::Spread;
 
 /// How many idle connections are looked at for the best fit, once one was found that fits at all; keeps the lock short.
 const FIT_SCAN_MAX: usize = 32;
+/// How many more are looked at for one that is near, once one was found that fits fully.
+const NEAR_SCAN_MAX: usize = 8;
 /// The pause after a first failed connect; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -48,6 +50,13 @@ pub(crate) struct Held<C> {
     idle_since: Instant,
     /// When the server was last heard.
     heard_at: Instant,
+}
+
+/// Whether using a connection wakes the thread that asks for it, or first has to be moved there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Distance {
+    Near,
+    Far,
 }
 
 /// Why a connection was closed, as a metric label.
@@ -230,26 +239,43 @@ impl<C: Place, W> Ledger<C, W> {
         }
     }
 
-    /// The best idle connection, or `None`: then [`Ledger::wait`]. Needs no memory and touches one lane only.
-    pub(crate) fn take(&mut self, lane: LaneId, wanted: &SessionState, now: Instant) -> Option<Held<C>> {
+    /// The best idle connection, or `None`: then [`Ledger::wait`]. Among those that fit equally, one that `is_near` is taken. Needs no
+    /// memory and touches one lane only.
+    pub(crate) fn take(
+        &mut self,
+        lane: LaneId,
+        wanted: &SessionState,
+        is_near: impl Fn(&C) -> bool,
+        now: Instant,
+    ) -> Option<Held<C>> {
         let lane = &mut self.lanes[lane];
-        let mut best: Option<(Fit, usize)> = None;
-        for (looked_at, (index, held)) in lane.idle.iter().enumerate().rev().enumerate() {
-            if looked_at >= FIT_SCAN_MAX && best.is_some() {
+        let mut best: Option<(Fit, Distance, usize)> = None;
+        let mut looks_left = FIT_SCAN_MAX;
+        for (index, held) in lane.idle.iter().enumerate().rev() {
+            if looks_left == 0 && best.is_some() {
                 break;
             }
+            looks_left = looks_left.saturating_sub(1);
             if held.expired(now) {
                 continue;
             }
             let fit = held.connection.fits(wanted);
-            if fit != Fit::Unfit && best.is_none_or(|(so_far, _)| fit < so_far) {
-                best = Some((fit, index));
-                if fit == Fit::Same {
-                    break;
+            if fit == Fit::Unfit
+                || best.is_some_and(|(so_far, distance, _)| (so_far, distance) <= (fit, Distance::Near))
+            {
+                continue;
+            }
+            let distance = if is_near(&held.connection) { Distance::Near } else { Distance::Far };
+            if best.is_none_or(|(so_far, far, _)| (fit, distance) < (so_far, far)) {
+                best = Some((fit, distance, index));
+                match (fit, distance) {
+                    (Fit::Same, Distance::Near) => break,
+                    (Fit::Same, Distance::Far) => looks_left = looks_left.min(NEAR_SCAN_MAX),
+                    (Fit::Prepare { .. } | Fit::Reset | Fit::Unfit, _) => {}
                 }
             }
         }
-        let held = lane.idle.remove(best?.1);
+        let held = lane.idle.remove(best?.2);
         lane.lent += 1;
         Some(held)
     }

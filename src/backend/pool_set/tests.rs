@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::topology::{Epoch, MapVersion, ServerTlsMode, Shard, ShardId};
+use crate::topology::{Epoch, MapVersion, ServerTlsMode, Shard, ShardId, Standing};
 use crate::wire::{Framer, Greeting, Offer, SCRAMBLE_BYTES, StatusFlags, encode_packet, offered_to_clients};
 
 const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
@@ -157,6 +157,8 @@ fn topology(servers: &[Server]) -> Topology {
         name: format!("s{index}").as_str().into(),
         primary: server.clone(),
         replicas: Vec::new(),
+        standing: Standing::default(),
+        rotation: Vec::new(),
     };
     Topology {
         epoch: Epoch(1),
@@ -186,7 +188,8 @@ impl Fixture {
         let scripted = scripted(&scope).await;
         let registry = prometheus::Registry::new();
         let tasks = scope.child();
-        let pools = PoolSet::new(settings, tasks.clone(), &registry);
+        let pools =
+            PoolSet::new(settings, tasks.clone(), &registry, Suspects::new(tokio::sync::mpsc::channel(1).0));
         let credential = Arc::new(Credential { user: "app".into(), password: String::new() });
         Fixture { server: scripted.server(), scope, tasks, scripted, credential, registry, pools }
     }

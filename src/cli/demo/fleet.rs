@@ -87,7 +87,7 @@ const ACCOUNTS: &[&str] = &[
 ];
 
 /// Makes `replica` replicate from `primary` by GTID, from the first transaction on.
-async fn follow(primary: &Server, replica: &Server) -> Result<(), LocalError> {
+pub async fn follow(primary: &Server, replica: &Server) -> Result<(), LocalError> {
     let port = primary.port;
     let (change, start) = match primary.flavor() {
         Flavor::MariaDb => (

@@ -20,7 +20,7 @@ use mysql_async::{Conn, OptsBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use files::{Account, MapDatabase, MapFile, MapShard, MapTable, Placing, even_xxhash, settings_text};
-pub use fleet::{Fleet, MONITOR_PASSWORD, MONITOR_USER, ROOT_USER, Shard};
+pub use fleet::{Fleet, MONITOR_PASSWORD, MONITOR_USER, ROOT_USER, Shard, follow};
 pub use programs::{Flavor, INSTALL, Installed, MYSQLD_VARIABLE};
 pub use proxy::{Addresses, ProxyProcess};
 pub use server::{LocalError, Server, Template, free_port, tail};

@@ -296,7 +296,7 @@ impl Server {
 const COMMON: &[&str] = &[
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
-    "--max-connections=600",
+    "--max-connections=1500",
     "--back-log=512",
     "--character-set-server=utf8mb4",
     "--innodb-buffer-pool-size=32M",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::asked::{Asked, PreparedText, handle_key};
 use super::super::chain::{syntax_error, where_reading_stops};
 use super::super::lend::Joining;
+use super::super::patience::Patience;
 use super::super::run::{Account, End, Session};
 use super::super::statement::scan_refusal;
 use crate::backend::{BackendError, HandleKey};
@@ -57,17 +58,28 @@ impl<S: Stream> Session<S> {
             true => self.remember_diagnostics().await,
             false => self.release_diagnostics(),
         }
-        let topology = self.shared.topology.load();
         let key = handle_key(self.shared.seed, self.variables.state(), text);
-        let described = match self.place_to_describe(text, statement, &topology) {
-            Err(error) => Err(Failure::Refused(error)),
-            Ok(None) => Ok(Description::own()),
-            Ok(Some(place)) => self.described(text, key, place, &topology).await,
+        let mut patience = Patience::default();
+        let description = loop {
+            let topology = self.shared.topology.load();
+            let described = match self.place_to_describe(text, statement, &topology) {
+                Err(error) => Err(Failure::Refused(error)),
+                Ok(None) => Ok(Description::own()),
+                Ok(Some(place)) => self.described(text, key, place, &topology).await,
+            };
+            let failure = match described {
+                Ok(description) => break description,
+                // Preparing again does nothing twice.
+                Err(failure @ Failure::Backend(BackendError::Lost { .. })) => {
+                    Failure::Again(Box::new(failure))
+                }
+                Err(failure) => failure,
+            };
+            if let Err(failure) = self.wait_for_primary(failure, topology.epoch, &mut patience).await {
+                return self.fail(failure).await;
+            }
         };
-        let description = match described {
-            Ok(description) => description,
-            Err(failure) => return self.fail(failure).await,
-        };
+        drop(patience);
         let parameters = usize::from(description.ok.parameters);
         if parameters != statement.placeholders.len() {
             let detail = format!(

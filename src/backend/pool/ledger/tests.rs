@@ -34,6 +34,31 @@ fn wanted(database: Option<&str>, variables: &[&str]) -> SessionState {
     state
 }
 
+#[test]
+fn among_connections_that_fit_alike_a_near_one_is_taken_and_fit_goes_first() {
+    let mut world = World::new(LIMITS, 1);
+    let plain = wanted(None, &[]);
+    for _ in 0..2 {
+        world.ask(0, &plain);
+    }
+    world.connect_ends_all();
+    while let Some((lane, held)) = world.lent.pop() {
+        world.event(|ledger, now, actions| ledger.returned(lane, held, now, actions));
+    }
+    let near = |id: u64| move |wire: &Wire| wire.id == id;
+    let far_first = world.ledger.take(0, &plain, near(1), world.now).unwrap();
+    assert_eq!(far_first.connection.id, 1);
+    let left = world.ledger.take(0, &plain, near(1), world.now).unwrap();
+    assert_eq!(left.connection.id, 2, "a far one is better than none");
+    let mut changed = left;
+    changed.connection.state = wanted(Some("shop"), &[]);
+    for held in [far_first, changed] {
+        world.event(|ledger, now, actions| ledger.returned(0, held, now, actions));
+    }
+    let fitting = world.ledger.take(0, &wanted(Some("shop"), &[]), near(1), world.now).unwrap();
+    assert_eq!(fitting.connection.id, 2, "moving costs less than a round trip");
+}
+
 /// A ledger, the connects it asked for, and what became of connections: everything a shell would know.
 struct World {
     ledger: Ledger<Wire, u64>,
@@ -118,7 +143,7 @@ impl World {
 
     /// A statement wants a connection; true when it got one or a place in the queue.
     fn ask(&mut self, lane: LaneId, wish: &SessionState) -> bool {
-        if let Some(held) = self.ledger.take(lane, wish, self.now) {
+        if let Some(held) = self.ledger.take(lane, wish, |_| true, self.now) {
             self.lent.push((lane, held));
             return true;
         }
