@@ -9,7 +9,7 @@
 //! * `publisher` — the only writer of the topology.
 //! * `recovery` — what proxies that are gone have left prepared.
 //! * `reload` — the files again.
-//! * `inspect` — a map against its servers, for `shardway check --connect`.
+//! * `inspect`, `rights` — a map against its servers and what accounts may do there, for `shardway check --connect`.
 
 mod client;
 mod collation;
@@ -23,6 +23,7 @@ mod probe;
 mod publisher;
 mod recovery;
 mod reload;
+mod rights;
 mod schema;
 mod status;
 mod weights;
