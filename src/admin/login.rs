@@ -101,6 +101,7 @@ mod tests {
             databases: None,
             server: Arc::new(Credential { user: "ops".to_owned(), password: String::new() }),
             clients_max: 0,
+            read_consistency: crate::config::ReadConsistency::Primary,
         }
     }
 

@@ -51,6 +51,7 @@ impl Rows {
         self.push(&name("databases"), databases);
         self.push(&name("server_user"), &user.server.user);
         self.push(&name("clients_max"), user.clients_max);
+        self.push(&name("read_consistency"), user.read_consistency.name());
     }
 }
 
@@ -92,6 +93,7 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.time("limits.drain_timeout", limits.drain_timeout);
     rows.time("limits.failover_wait", limits.failover_wait);
     rows.push("limits.failover_waiters_max", limits.failover_waiters_max);
+    rows.time("limits.replica_wait", limits.replica_wait);
     rows.push("limits.plans_max", limits.plans_max);
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);

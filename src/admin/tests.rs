@@ -39,6 +39,7 @@ fn user(name: &str, admin: bool, proof: PasswordProof) -> (String, Arc<User>) {
         databases: None,
         server: Arc::new(credential),
         clients_max: 0,
+        read_consistency: crate::config::ReadConsistency::Primary,
     };
     (name.to_owned(), Arc::new(user))
 }
@@ -86,6 +87,7 @@ fn settings() -> Settings {
             drain_timeout: Duration::from_secs(30),
             failover_wait: Duration::from_secs(10),
             failover_waiters_max: 10_000,
+            replica_wait: Duration::from_millis(200),
             plans_max: 10_000,
             scatter_shards_max: 1024,
             prepared_statements_max: 4096,

@@ -294,6 +294,11 @@ impl ServerPool {
         })
     }
 
+    pub(crate) fn outstanding(&self) -> usize {
+        let book = self.book.lock();
+        (0..book.keys.len()).map(|lane| book.ledger.count(lane).lent).sum()
+    }
+
     pub(crate) fn status(&self, rows: &mut Vec<PoolStatus>) {
         let book = self.book.lock();
         for (lane, key) in book.keys.iter().enumerate() {

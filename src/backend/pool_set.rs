@@ -199,6 +199,11 @@ impl PoolSet {
         self.pools.read().get(server).is_some_and(|pool| pool.is_failing())
     }
 
+    /// Connections to the server that are lent now.
+    pub(crate) fn outstanding(&self, server: &Server) -> usize {
+        self.pools.read().get(server).map_or(0, |pool| pool.outstanding())
+    }
+
     /// One row per server, credential and flavor, in the order of server and user.
     pub(crate) fn status(&self) -> Vec<PoolStatus> {
         let mut rows = Vec::new();

@@ -83,6 +83,7 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("limits.drain_timeout", AtOnce, print(limits.drain_timeout)),
         ("limits.failover_wait", AtOnce, print(limits.failover_wait)),
         ("limits.failover_waiters_max", AtOnce, print(limits.failover_waiters_max)),
+        ("limits.replica_wait", AtOnce, print(limits.replica_wait)),
         ("limits.plans_max", Restart, print(limits.plans_max)),
         ("limits.scatter_shards_max", AtOnce, print(limits.scatter_shards_max)),
         ("limits.prepared_statements_max", AtOnce, print(limits.prepared_statements_max)),

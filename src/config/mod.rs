@@ -26,8 +26,8 @@ pub(crate) use map::{MapDatabase, MapPlacing, MapShard, MapTable};
 pub(crate) use network::Network;
 pub(crate) use settings::{
     AuthPlugin, CertificateNames, ClientCertificates, ClientTls, CompressionOffer, ControlSettings,
-    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, Requirement, Settings, TransactionMode,
-    User,
+    Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, ReadConsistency, Requirement, Settings,
+    TransactionMode, User,
 };
 #[cfg(test)]
 pub(crate) use settings::{Limits, Listen, TransactionSettings};

@@ -108,6 +108,36 @@ pub(crate) struct User {
     pub(crate) server: Arc<Credential>,
     /// Connections at once; 0 is without a limit of its own.
     pub(crate) clients_max: usize,
+    pub(crate) read_consistency: ReadConsistency,
+}
+
+/// Whether replicas answer plain reads, and what they must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ReadConsistency {
+    /// The primary answers.
+    #[default]
+    Primary,
+    /// A replica that shows what the session has written and seen.
+    Session,
+    /// Any replica within `lag_max`.
+    Eventual,
+}
+
+impl ReadConsistency {
+    pub(crate) const NAMES: [&str; 3] = ["primary", "session", "eventual"];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ReadConsistency::Primary => "primary",
+            ReadConsistency::Session => "session",
+            ReadConsistency::Eventual => "eventual",
+        }
+    }
+
+    pub(crate) fn named(name: &[u8]) -> Option<ReadConsistency> {
+        let all = [ReadConsistency::Primary, ReadConsistency::Session, ReadConsistency::Eventual];
+        all.into_iter().find(|value| value.name().as_bytes() == name)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -198,6 +228,8 @@ pub(crate) struct Limits {
     pub(crate) failover_wait: Duration,
     /// Statements that may do so at once, per shard.
     pub(crate) failover_waiters_max: usize,
+    /// How long a read waits for a replica to have what the session must see; after that the primary answers.
+    pub(crate) replica_wait: Duration,
     /// Of the plan cache, in plans.
     pub(crate) plans_max: usize,
     /// Shards that one statement may touch.

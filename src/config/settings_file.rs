@@ -273,6 +273,7 @@ fn default_limits() -> Limits {
         drain_timeout: Duration::from_secs(30),
         failover_wait: Duration::from_secs(10),
         failover_waiters_max: 10_000,
+        replica_wait: Duration::from_millis(200),
         plans_max: 10_000,
         scatter_shards_max: 1024,
         prepared_statements_max: 4096,
@@ -306,6 +307,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
             0..=CONNECTIONS_MAX,
             default.failover_waiters_max,
         ),
+        replica_wait: time(&reader, "replica_wait", Duration::ZERO..=DAY, default.replica_wait),
         plans_max: count(&reader, "plans_max", 1..=CONNECTIONS_MAX, default.plans_max),
         scatter_shards_max: count(&reader, "scatter_shards_max", 1..=1024, default.scatter_shards_max),
         prepared_statements_max: count(

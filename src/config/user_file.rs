@@ -6,7 +6,9 @@ use super::map_file::{Names, read_name};
 use super::read::{At, Reader, suggest};
 use super::scheme_file::parse_hex;
 use super::secret::{Surroundings, secret};
-use super::settings::{AuthPlugin, CertificateNames, Credential, PasswordProof, Requirement, User};
+use super::settings::{
+    AuthPlugin, CertificateNames, Credential, PasswordProof, ReadConsistency, Requirement, User,
+};
 
 const PLUGINS: [&str; 2] = ["mysql_native_password", "caching_sha2_password"];
 const SHA2_PREFIX: &[u8] = b"$A$";
@@ -63,6 +65,7 @@ pub(super) fn read_user(
     let allowed = reader.texts("databases");
     databases.extend(allowed.iter().flatten().cloned());
     let clients_max = reader.integer("clients_max", 0..=1_000_000);
+    let read_consistency = read_read_consistency(&reader);
     reader.finish();
     Some(User {
         name: name?.value,
@@ -73,6 +76,16 @@ pub(super) fn read_user(
         databases: allowed.map(|allowed| allowed.into_iter().map(|database| database.value).collect()),
         server: server?,
         clients_max: clients_max.and_then(|most| usize::try_from(most.value).ok()).unwrap_or(0),
+        read_consistency,
+    })
+}
+
+fn read_read_consistency(reader: &Reader<'_>) -> ReadConsistency {
+    let Some(word) = reader.text("read_consistency") else { return ReadConsistency::default() };
+    ReadConsistency::named(word.value.as_bytes()).unwrap_or_else(|| {
+        let help = suggest(&word.value, "value", ReadConsistency::NAMES);
+        reader.fault(&word.span, format!("unknown read consistency \"{}\"", word.value), help);
+        ReadConsistency::default()
     })
 }
 

@@ -416,6 +416,15 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "end the transaction first",
     ),
     mysql("SW1309", 1305, "42000", Kind::Statement, "a savepoint that does not exist", "set it first"),
+    mysql("SW1313", 1193, "HY000", Kind::Statement, "unknown system variable", "see docs/statements.md"),
+    mysql(
+        "SW1314",
+        1231,
+        "42000",
+        Kind::Statement,
+        "a value that a variable cannot have",
+        "see docs/statements.md",
+    ),
     own(
         "SW1310",
         1180,

@@ -153,5 +153,6 @@ fn user(guest: Guest) -> User {
         databases: guest.databases,
         server: Arc::new(Credential { user: guest.name.to_owned(), password: String::new() }),
         clients_max: 0,
+        read_consistency: crate::config::ReadConsistency::Primary,
     }
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use super::asked::Asked;
 use super::held::Held;
 use super::lend::{Effect, Joining};
-use super::own_variables as own;
 use super::run::{End, Session};
 use super::settle::PIN_SHOWN_MAX;
 use super::variables::{Changes, Pin, Release, Until, Variables, Verdict};
@@ -36,13 +35,12 @@ impl<S: Stream> Session<S> {
             Ok(assignments) => assignments,
             Err(error) => return self.refuse(&ClientError::new("SW1201", error.to_string())).await,
         };
+        if let Some(set) = self.set_own(&assignments) {
+            return self.answer(set).await;
+        }
         if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
-        }
-        if let Some(mode) = own::mode_assigned(&assignments, self.settings.transactions.mode) {
-            let set = mode.and_then(|mode| self.set_mode(mode));
-            return self.answer(set).await;
         }
         if self.is_joint() && !self.variables.autocommit() && mentions(text, "autocommit") {
             // On one shard it would commit that shard's part alone.

@@ -83,7 +83,16 @@ impl<S: Stream> Session<S> {
     ) -> Result<Held, Failure> {
         let shard = topology.shard(shard);
         let server = self.server_of(shard, role)?;
-        let mut held = match self.take_held(&shard.name, server) {
+        let kept = self.take_held(&shard.name, server);
+        let split =
+            match self.account.splits && kept.is_none() && !self.transaction.shards().contains(&shard.name) {
+                true => self.replica_of(shard).await?,
+                false => None,
+            };
+        if split.is_none() {
+            self.note_direct(&shard.name);
+        }
+        let mut held = match kept.or(split) {
             Some(held) => held,
             None if self.transaction.shards().contains(&shard.name) => {
                 self.transaction = Transaction::Aborted;

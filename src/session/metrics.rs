@@ -12,6 +12,17 @@ use crate::telemetry::metrics::{counter, counters, gauge, histograms};
 use crate::telemetry::{GaugeGuard, MetricRegistry};
 
 /// 100 µs to 60 s, about three steps in each power of ten.
+/// What became of a read that a replica could answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplicaRead {
+    Served,
+    /// It did not have in time what the session must see.
+    Behind,
+}
+
+/// In the order of [`ReplicaRead`].
+const REPLICA_READS: [&str; 2] = ["served", "behind"];
+
 const FAILOVER_WAIT_SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const STATEMENT_SECONDS: [f64; 18] = [
     0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
@@ -108,6 +119,7 @@ pub(crate) struct SessionMetrics {
     pins: IntCounterVec,
     pinned: IntGauge,
     failover_waits: Histogram,
+    replica_reads: [IntCounter; REPLICA_READS.len()],
     from_client: IntCounter,
     to_client: IntCounter,
 }
@@ -135,6 +147,12 @@ impl SessionMetrics {
             "How long statements waited for the primary of their shard, by statement.",
             &[],
             &FAILOVER_WAIT_SECONDS,
+        );
+        let replica_reads = counters(
+            registry,
+            "shardway_replica_reads_total",
+            "Reads that a replica could answer by the session's setting, by whether one did.",
+            &["result"],
         );
         let errors = counters(
             registry,
@@ -173,9 +191,14 @@ impl SessionMetrics {
                 "Sessions that keep a connection of their own.",
             ),
             failover_waits: failover_waits.with_label_values::<&str>(&[]),
+            replica_reads: REPLICA_READS.map(|result| replica_reads.with_label_values(&[result])),
             from_client: bytes.with_label_values(&["from_client"]),
             to_client: bytes.with_label_values(&["to_client"]),
         }
+    }
+
+    pub(crate) fn replica_read(&self, result: ReplicaRead) {
+        self.replica_reads[result as usize].inc();
     }
 
     /// A statement does not wait for a primary any more.

@@ -30,6 +30,7 @@ mod own;
 mod own_variables;
 mod patience;
 mod processes;
+mod reads;
 mod registry;
 mod run;
 mod scatter;

@@ -4,7 +4,7 @@ use super::run::Session;
 use crate::config::TransactionMode;
 use crate::error::ClientError;
 use crate::executor::Stream;
-use crate::sql::{self, AssignedValue, Assignment, Kind, Target};
+use crate::sql::{self, AssignedValue, Kind};
 
 /// How a transaction that writes on several shards ends.
 pub(super) const MODE: &str = "shardway_transaction_mode";
@@ -13,45 +13,26 @@ pub(super) const MODE: &str = "shardway_transaction_mode";
 const ASKING_BYTES_MAX: usize = 256;
 
 impl<S: Stream> Session<S> {
-    /// From the next transaction on.
-    pub(super) fn set_mode(&mut self, mode: Option<TransactionMode>) -> Result<(), ClientError> {
+    /// From the next transaction on; DEFAULT is what the settings say.
+    pub(super) fn set_mode(&mut self, value: &AssignedValue) -> Result<(), ClientError> {
         if self.transaction.is_active() {
             let detail = format!("{MODE} can't be changed while a transaction is in progress");
             return Err(ClientError::new("SW1308", detail));
         }
-        self.transaction_mode = mode;
+        self.transaction_mode = mode_of(value)?;
         Ok(())
     }
 }
 
-/// The mode that a SET assigns, where it is about one; `DEFAULT` is that of the settings.
-pub(super) fn mode_assigned(
-    assignments: &[Assignment],
-    usual: TransactionMode,
-) -> Option<Result<Option<TransactionMode>, ClientError>> {
-    let named = |assignment: &&Assignment| match &assignment.target {
-        Target::Session(name) | Target::Global(name) | Target::Persist(name) => name == MODE,
-        _ => false,
+fn mode_of(value: &AssignedValue) -> Result<Option<TransactionMode>, ClientError> {
+    let shown = match value {
+        AssignedValue::Default => return Ok(None),
+        AssignedValue::Literal { plain, .. } => String::from_utf8_lossy(plain),
+        AssignedValue::Expression { .. } | AssignedValue::Absent => "an expression".into(),
     };
-    let assignment = assignments.iter().find(named)?;
-    if assignments.len() > 1 {
-        let detail = format!("{MODE} is the proxy's own: set it by a statement of its own");
-        return Some(Err(ClientError::new("SW1201", detail)));
-    }
-    if !matches!(assignment.target, Target::Session(_)) {
-        let detail = format!("SET GLOBAL {MODE}; the settings have it for all sessions: transactions.mode");
-        return Some(Err(ClientError::new("SW1215", detail)));
-    }
-    let plain = match &assignment.value {
-        AssignedValue::Default => return Some(Ok(None)),
-        AssignedValue::Literal { plain, .. } => String::from_utf8_lossy(plain).into_owned(),
-        AssignedValue::Expression { .. } | AssignedValue::Absent => "an expression".to_owned(),
-    };
-    Some(TransactionMode::of_name(&plain).map(Some).ok_or_else(|| {
-        let modes = TransactionMode::ALL.map(TransactionMode::name).join(", ");
-        let detail = format!("{MODE} cannot be {plain:?}, but one of {modes}; it is {}", usual.name());
-        ClientError::new("SW1201", detail)
-    }))
+    let unknown =
+        || ClientError::new("SW1314", format!("Variable '{MODE}' can't be set to the value of '{shown}'"));
+    TransactionMode::of_name(&shown).map(Some).ok_or_else(unknown)
 }
 
 /// `SELECT @@[SESSION.]shardway_transaction_mode [[AS] name]`, with the name of its column.

@@ -16,6 +16,7 @@ use super::diagnostics::Diagnostics;
 use super::handshake::{Arrival, Channel, ClientStream, LoggedIn, LoginError, log_in, turn_away};
 use super::held::{Held, Reason};
 use super::metrics::{LoginResult, RouteLabel, StatementResult};
+use super::reads::Reads;
 use super::registry::Registration;
 use super::shared::{Fleet, Shared};
 use super::switch::{Chosen, find};
@@ -60,6 +61,7 @@ pub(crate) struct Session<S> {
     pub(super) held: Vec<Held>,
     pub(super) diagnostics: Diagnostics,
     pub(super) weights: WeightCache,
+    pub(super) reads: Reads,
     /// Reused from statement to statement.
     pub(super) statement: sql::Statement,
     pub(super) account: Account,
@@ -87,11 +89,19 @@ pub(super) struct Account {
     /// The one shard, or the first of several.
     pub(super) shard: Option<ShardName>,
     pub(super) shards: usize,
+    /// A replica that is fresh enough may answer.
+    pub(super) splits: bool,
 }
 
 impl Default for Account {
     fn default() -> Account {
-        Account { route: RouteLabel::Local, result: StatementResult::Ok, shard: None, shards: 0 }
+        Account {
+            route: RouteLabel::Local,
+            result: StatementResult::Ok,
+            shard: None,
+            shards: 0,
+            splits: false,
+        }
     }
 }
 
@@ -264,6 +274,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             held: Vec::new(),
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
+            reads: Reads::default(),
             account: Account::default(),
             prepared: PreparedStatements::default(),
             row_format: RowFormat::Text,
@@ -405,6 +416,7 @@ impl<S: Stream> Session<S> {
         self.variables.reset();
         self.prepared = PreparedStatements::default();
         self.weights.forget();
+        self.reads = Reads::default();
         self.show_pins();
     }
 

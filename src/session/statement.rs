@@ -148,6 +148,8 @@ impl<S: Stream> Session<S> {
                 Ok(route) => route,
                 Err(error) => return self.refuse(&error).await,
             };
+            let chosen = asked.statement.hint.as_ref().is_some_and(|hint| hint.role.is_some());
+            self.account.splits = self.may_split(&plan, asked, self.chosen.role) && !chosen;
             let failure = match self.execute(&plan, &route, asked, &topology).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,

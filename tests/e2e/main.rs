@@ -36,6 +36,7 @@ mod poison;
 mod pools;
 mod prepared;
 mod procedures;
+mod reading;
 mod refusals;
 mod routing;
 mod session_values;

@@ -153,7 +153,9 @@ async fn a_server_that_restarts_is_used_again_and_errors_name_it_until_then() {
     for program in flavors() {
         let mut cluster = Cluster::own(&program, 2, 0).await;
         let database = log_table(&cluster).await;
-        let setup = Setup::new(&cluster).database(&database).settings("[pool]\nborrow_timeout = \"1s\"");
+        let setup = Setup::new(&cluster)
+            .database(&database)
+            .settings("[pool]\nborrow_timeout = \"1s\"\n[limits]\nfailover_wait = \"1s\"");
         let proxy = Proxy::start(&setup).await;
         let mut client = proxy.client(&database).await;
         client.ok("INSERT INTO log (who) VALUES (1)").await;

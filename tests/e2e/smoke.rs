@@ -129,7 +129,9 @@ async fn a_proxy_with_a_shard_down_starts_and_serves_the_others() {
     let program = flavors().remove(0);
     let mut cluster = Cluster::own(&program, 2, 0).await;
     let database = orders(&cluster).await;
-    let setup = Setup::new(&cluster).database(&database).settings("[pool]\nborrow_timeout = \"1s\"");
+    let setup = Setup::new(&cluster)
+        .database(&database)
+        .settings("[pool]\nborrow_timeout = \"1s\"\n[limits]\nfailover_wait = \"1s\"");
     cluster.fleet.shards[1].primary.kill();
     let proxy = Proxy::start(&setup).await;
     let mut client = proxy.client(&database).await;
