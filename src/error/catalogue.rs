@@ -416,15 +416,6 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "end the transaction first",
     ),
     mysql("SW1309", 1305, "42000", Kind::Statement, "a savepoint that does not exist", "set it first"),
-    mysql("SW1313", 1193, "HY000", Kind::Statement, "unknown system variable", "see docs/statements.md"),
-    mysql(
-        "SW1314",
-        1231,
-        "42000",
-        Kind::Statement,
-        "a value that a variable cannot have",
-        "see docs/statements.md",
-    ),
     own(
         "SW1310",
         1180,
@@ -440,6 +431,15 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         Kind::Server,
         "nobody can tell yet whether a commit over several shards was carried out",
         "it will end on all of its shards in the same way; SHARDWAY SHOW TRANSACTIONS lists it by its id until then",
+    ),
+    mysql("SW1313", 1193, "HY000", Kind::Statement, "unknown system variable", "see docs/statements.md"),
+    mysql(
+        "SW1314",
+        1231,
+        "42000",
+        Kind::Statement,
+        "a value that a variable cannot have",
+        "see docs/statements.md",
     ),
     own(
         "SW1401",
