@@ -40,6 +40,8 @@ pub(crate) struct Sources {
     /// Of a transaction by its id, and whether to commit it where nobody can say.
     pub(crate) resolve: Arc<dyn Fn(String, Option<bool>) -> Reloading + Send + Sync>,
     pub(crate) reload: Arc<dyn Fn() -> Reloading + Send + Sync>,
+    /// Makes a server the primary of a shard.
+    pub(crate) switch_over: Arc<dyn Fn(String, String) -> Reloading + Send + Sync>,
     /// From a statement and the session's database.
     pub(crate) explain: Arc<Explain>,
 }
@@ -73,6 +75,10 @@ impl Operator {
             Command::Reload => {
                 tracing::info!(user, "reload ordered");
                 (self.sources.reload)().await.map(|message| Answer::Done { message })
+            }
+            Command::SwitchOver { shard, target } => {
+                tracing::info!(user, shard, target, "switchover ordered");
+                (self.sources.switch_over)(shard, target).await.map(|message| Answer::Done { message })
             }
             Command::Kill(id) => {
                 tracing::info!(user, session = id, "kill ordered");
