@@ -14,7 +14,7 @@ use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
     AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
-    PasswordProof, PoolSettings, Requirement, Settings, User,
+    PasswordProof, PoolSettings, Requirement, Settings, TransactionMode, TransactionSettings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -92,6 +92,11 @@ fn settings() -> Settings {
             scatter_shards_max: 1024,
             prepared_statements_max: 4096,
             merge_bytes_max: 64 << 20,
+        },
+        transactions: TransactionSettings {
+            mode: TransactionMode::Atomic,
+            recover_after: Duration::from_secs(10),
+            idle_timeout: Duration::ZERO,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),
@@ -216,6 +221,16 @@ fn proxy_with(settings: Settings) -> Proxy {
         settings,
         pools: Arc::new(|| vec![pool_status()]),
         servers: Arc::new(|| vec![server_status()]),
+        in_doubt: Arc::new(|| {
+            Arc::from(vec![crate::control::InDoubt {
+                id: "00000000000000ab-11".to_owned(),
+                shard: "north".into(),
+                decider: "south".into(),
+                age: Duration::from_millis(2500),
+                last_error: None,
+            }])
+        }),
+        resolve: Arc::new(|id, commit| Box::pin(async move { Ok(format!("{id} {commit:?}")) })),
         map: Arc::new(|| MapStatus {
             version: MapVersion(17),
             epoch: Epoch(1),
@@ -232,6 +247,7 @@ fn proxy_with(settings: Settings) -> Proxy {
                 Err(ClientError::new("SW1504", "shard-map.toml:3:1: unknown key"))
             })
         }),
+        switch_over: Arc::new(|shard, target| Box::pin(async move { Ok(format!("{target} for {shard}")) })),
         explain: Arc::new(|statement, database| {
             Ok(vec![("statement".to_owned(), format!("{statement} in {database:?}"))])
         }),

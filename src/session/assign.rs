@@ -38,12 +38,18 @@ impl<S: Stream> Session<S> {
         if let Some(set) = self.set_own(&assignments) {
             return self.answer(set).await;
         }
+        if let Err(error) = self.may_assign(text, statement) {
+            return self.refuse(&error).await;
+        }
         if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
         }
-        if let Err(error) = self.may_assign(text, statement) {
-            return self.refuse(&error).await;
+        if self.is_joint() && !self.variables.autocommit() && mentions(text, "autocommit") {
+            // On one shard it would commit that shard's part alone.
+            if let Err(failure) = self.commit_quietly().await {
+                return self.fail(failure).await;
+            }
         }
         let verdict = self.variables.decide(text, &assignments);
         let verdict = match self.hidden_pin(text, statement, &assignments) {
