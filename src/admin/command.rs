@@ -11,6 +11,11 @@ pub(crate) enum Command {
     /// The statement to explain, as written.
     Explain(String),
     Reload,
+    /// Makes a server the primary of a shard.
+    SwitchOver {
+        shard: String,
+        target: String,
+    },
     /// Ends a session.
     Kill(u32),
     /// Ends a session's running statement only.
@@ -31,7 +36,7 @@ pub(crate) enum Subject {
 }
 
 /// What HELP lists and suggestions are taken from; the words up to the first that is not in capitals are matched.
-pub(crate) const STATEMENTS: [(&str, &str); 13] = [
+pub(crate) const STATEMENTS: [(&str, &str); 14] = [
     ("SHOW SHARDS", "shards with their servers and schemes"),
     ("SHOW SERVERS", "servers as the last probe saw them: state, version, lag"),
     ("SHOW POOLS", "connections to servers: in use, idle, waited for"),
@@ -42,6 +47,7 @@ pub(crate) const STATEMENTS: [(&str, &str); 13] = [
     ("SHOW ERRORS", "the catalogue of the proxy's own errors"),
     ("EXPLAIN <statement>", "how a statement would be answered, and why that is exact"),
     ("RELOAD", "reads both files again: applied as a whole or not at all"),
+    ("SWITCHOVER <shard> TO <server>", "makes a replica the primary: writes wait, nothing is lost"),
     ("KILL <id>", "ends a session"),
     ("KILL QUERY <id>", "ends the running statement of a session"),
     ("HELP", "this list; SHOW … LIKE 'pattern' keeps the rows with a matching value"),
@@ -64,6 +70,7 @@ impl Command {
             "SHOW" => show(rest),
             "EXPLAIN" if !rest.is_empty() => Some(Command::Explain(rest.to_owned())),
             "RELOAD" if rest.is_empty() => Some(Command::Reload),
+            "SWITCHOVER" => switchover(rest),
             "KILL" => kill(rest),
             "HELP" if rest.is_empty() => Some(Command::Help),
             _ => None,
@@ -93,6 +100,13 @@ fn show(text: &str) -> Option<Command> {
         return None;
     }
     Some(Command::Show { subject, like: Some(unquote(pattern)?) })
+}
+
+fn switchover(text: &str) -> Option<Command> {
+    let (shard, rest) = split_word(text);
+    let (to, target) = split_word(rest);
+    let whole = to.eq_ignore_ascii_case("TO") && !target.is_empty() && !target.contains(char::is_whitespace);
+    whole.then(|| Command::SwitchOver { shard: shard.to_owned(), target: target.to_owned() })
 }
 
 fn kill(text: &str) -> Option<Command> {
@@ -190,7 +204,8 @@ mod tests {
     #[test]
     fn every_statement_of_the_help_can_be_read() {
         for (statement, _) in STATEMENTS {
-            let statement = statement.replace("<id>", "7").replace("<statement>", "SELECT 1");
+            let statement =
+                statement.replace("<id>", "7").replace("<statement>", "SELECT 1").replace(['<', '>'], "");
             Command::parse(&statement).unwrap();
             Command::parse(&format!(" shardway  {} ; ", statement.to_lowercase())).unwrap();
         }

@@ -37,6 +37,8 @@ pub(crate) struct Sources {
     pub(crate) servers: Arc<dyn Fn() -> Vec<ServerStatus> + Send + Sync>,
     pub(crate) map: Arc<dyn Fn() -> MapStatus + Send + Sync>,
     pub(crate) reload: Arc<dyn Fn() -> Reloading + Send + Sync>,
+    /// Makes a server the primary of a shard.
+    pub(crate) switch_over: Arc<dyn Fn(String, String) -> Reloading + Send + Sync>,
     /// From a statement and the session's database.
     pub(crate) explain: Arc<Explain>,
 }
@@ -70,6 +72,10 @@ impl Operator {
             Command::Reload => {
                 tracing::info!(user, "reload ordered");
                 (self.sources.reload)().await.map(|message| Answer::Done { message })
+            }
+            Command::SwitchOver { shard, target } => {
+                tracing::info!(user, shard, target, "switchover ordered");
+                (self.sources.switch_over)(shard, target).await.map(|message| Answer::Done { message })
             }
             Command::Kill(id) => {
                 tracing::info!(user, session = id, "kill ordered");

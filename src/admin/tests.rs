@@ -232,6 +232,7 @@ fn proxy_with(settings: Settings) -> Proxy {
                 Err(ClientError::new("SW1504", "shard-map.toml:3:1: unknown key"))
             })
         }),
+        switch_over: Arc::new(|shard, target| Box::pin(async move { Ok(format!("{target} for {shard}")) })),
         explain: Arc::new(|statement, database| {
             Ok(vec![("statement".to_owned(), format!("{statement} in {database:?}"))])
         }),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::reload::Reloading;
 use crate::backend::PoolSet;
 use crate::control::Control;
+use crate::error::ClientError;
 use crate::router::{SessionView, WeightCache, facts};
 use crate::session::Shared;
 use crate::telemetry::MetricRegistry;
@@ -18,6 +19,7 @@ pub(super) fn of_admin(
     reloading: Reloading,
 ) -> admin::Sources {
     let (of_servers, of_map) = (Arc::clone(control), Arc::clone(control));
+    let switching = Arc::clone(control);
     let (of_pools, explaining) = (Arc::clone(pools), Arc::clone(shared));
     admin::Sources {
         topology: control.topology(),
@@ -29,6 +31,13 @@ pub(super) fn of_admin(
         reload: Arc::new(move || {
             let reloading = reloading.clone();
             Box::pin(async move { reloading.reload().await })
+        }),
+        switch_over: Arc::new(move |shard, target| {
+            let switching = Arc::clone(&switching);
+            Box::pin(async move {
+                let switched = switching.switch_over(&shard, &target).await;
+                switched.map_err(|error| ClientError::new("SW1509", error.to_string()))
+            })
         }),
         explain: Arc::new(move |statement, database| explain(&explaining, statement, database)),
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -71,9 +71,16 @@ pub(crate) struct Connection {
     pub(crate) handles: Handles,
     /// The server said that a client's statement changed the session's state. Nobody can name how: only a reset undoes it.
     pub(crate) noticed: bool,
-    /// Its server is not the primary any more: nothing is sent and nothing waited for.
-    demoted: Arc<AtomicBool>,
+    demotion: Arc<Demotion>,
 }
+
+/// Whether the server of a pool's connections is the primary no more: nothing is sent then and, unless it still answers, nothing waited
+/// for.
+#[derive(Debug, Default)]
+pub(super) struct Demotion(AtomicU8);
+
+const RETIRED: u8 = 1;
+const GIVEN_UP: u8 = 2;
 
 /// A session of a server. The number means nothing to the other servers that the same name may lead to: a reader endpoint
 /// goes round among replicas, and after a failover a name leads elsewhere.
@@ -122,7 +129,7 @@ impl Connection {
             state: SessionState::default(),
             handles,
             noticed: false,
-            demoted: Arc::default(),
+            demotion: Arc::default(),
         }
     }
 
@@ -131,8 +138,8 @@ impl Connection {
     }
 
     /// Shares the word that its server was demoted with all connections of a pool.
-    pub(super) fn heed(&mut self, demoted: &Arc<AtomicBool>) {
-        self.demoted = Arc::clone(demoted);
+    pub(super) fn heed(&mut self, demotion: &Arc<Demotion>) {
+        self.demotion = Arc::clone(demotion);
     }
 
     /// What KILL names.
@@ -173,7 +180,7 @@ impl Connection {
 
     /// Writes whole packets (headers included). Not cancel safe: after a cancelled send the connection must be closed.
     pub(crate) async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
-        if self.demoted.load(Ordering::Relaxed) {
+        if self.demotion.0.load(Ordering::Relaxed) >= RETIRED {
             return Err(BackendError::Demoted { server: self.server.clone() });
         }
         let stream = &mut self.stream;
@@ -185,7 +192,7 @@ impl Connection {
         let sent = tokio::select! {
             biased;
             sent = sending => sent,
-            () = raised(&self.demoted) => return Err(self.lost(DEMOTED)),
+            () = given_up(&self.demotion) => return Err(self.lost(DEMOTED)),
         };
         match sent {
             Ok(()) => Ok(()),
@@ -220,7 +227,7 @@ impl Connection {
         let read = tokio::select! {
             biased;
             read = self.stream.read_buf(&mut self.received) => read,
-            () = raised(&self.demoted) => return Err(self.lost(DEMOTED)),
+            () = given_up(&self.demotion) => return Err(self.lost(DEMOTED)),
         };
         match read {
             Ok(0) => Err(self.lost("the server closed it")),
@@ -309,11 +316,18 @@ impl Connection {
     }
 }
 
-/// Ends when the flag is up and its task is woken, by whoever raised the flag.
-async fn raised(flag: &AtomicBool) {
-    let look = |_: &mut Context<'_>| match flag.load(Ordering::Relaxed) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+impl Demotion {
+    /// `alive`: the server answers what it was asked before.
+    pub(super) fn declare(&self, alive: bool) {
+        self.0.store(if alive { RETIRED } else { GIVEN_UP }, Ordering::Relaxed);
+    }
+}
+
+/// Ends when its task is woken after the server was given up, by whoever did so.
+async fn given_up(demotion: &Demotion) {
+    let look = |_: &mut Context<'_>| match demotion.0.load(Ordering::Relaxed) {
+        GIVEN_UP => Poll::Ready(()),
+        _ => Poll::Pending,
     };
     std::future::poll_fn(look).await;
 }

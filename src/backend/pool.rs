@@ -7,7 +7,6 @@ mod spread;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,7 +17,7 @@ use self::ledger::{Action, Actions, Ledger, Limits, Place, Ticket};
 pub(crate) use self::ledger::{CloseReason, Held, LaneId, Mending};
 use super::checkout::{Connecting, Lease, Mend, Parcel, Waiting};
 use super::connect::Connector;
-use super::connection::{Connection, Flavor};
+use super::connection::{Connection, Demotion, Flavor};
 use super::error::BackendError;
 use super::metrics::ServerMetrics;
 use super::pool_set::PoolStatus;
@@ -41,8 +40,8 @@ pub(crate) struct ServerPool {
     connector: Arc<Connector>,
     scope: Scope,
     metrics: ServerMetrics,
-    /// Raised when the server was demoted, for its connections.
-    demoted: Arc<AtomicBool>,
+    /// Of the server, for its connections.
+    demotion: Arc<Demotion>,
     book: Mutex<Book>,
 }
 
@@ -97,8 +96,8 @@ impl ServerPool {
         let seed = RandomState::new().hash_one(&server.name);
         let ledger = Ledger::new(limits(&settings, mapped), seed);
         let book = Book { ledger, keys: Vec::new(), settings, live, mapped, closed: false };
-        let demoted = Arc::default();
-        Arc::new(ServerPool { server, connector, scope, metrics, demoted, book: Mutex::new(book) })
+        let demotion = Arc::default();
+        Arc::new(ServerPool { server, connector, scope, metrics, demotion, book: Mutex::new(book) })
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -266,9 +265,10 @@ impl ServerPool {
         });
     }
 
-    /// The server is not the primary any more: what waits for its connections or uses them ends. Who waits on one has to be woken.
-    pub(crate) fn demote(self: &Arc<ServerPool>) {
-        self.demoted.store(true, Ordering::Relaxed);
+    /// The server is not the primary any more: what waits for its connections ends, and what uses them at its next statement or, unless
+    /// the server is `alive`, at once. Who waits on one has to be woken.
+    pub(crate) fn demote(self: &Arc<ServerPool>, alive: bool) {
+        self.demotion.declare(alive);
         self.retire();
     }
 
@@ -382,7 +382,7 @@ impl ServerPool {
             connecting.settled();
             let error = match opened {
                 Ok(mut connection) => {
-                    connection.heed(&pool.demoted);
+                    connection.heed(&pool.demotion);
                     return pool.connected(lane, Box::new(connection));
                 }
                 Err(error) => error,

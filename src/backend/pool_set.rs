@@ -17,7 +17,7 @@ use super::pool::{Begun, Live, ServerPool};
 use super::state::SessionState;
 use crate::config::{Credential, PoolSettings};
 use crate::task::Scope;
-use crate::topology::{Role, Server, ServerName, Topology};
+use crate::topology::{Role, Server, ServerName, Shard, Standing, Topology};
 
 /// How often idle connections are looked through.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -131,19 +131,17 @@ impl PoolSet {
         let servers: HashMap<Server, Duty> = topology
             .shards
             .iter()
-            .flat_map(|shard| {
-                shard.servers().map(|(role, server)| (server.clone(), Duty::of(role, shard.identity())))
-            })
+            .flat_map(|shard| shard.servers().map(|(role, server)| (server.clone(), Duty::of(role, shard))))
             .collect();
         let mut policy = self.policy.lock();
         let mut demoted = false;
         for (server, duty) in &servers {
             let before = policy.servers.as_ref().and_then(|servers| servers.get(server));
-            if before.is_some_and(|before| before.ends_with(duty))
+            if let Some(before) = before.filter(|before| before.ends_with(duty))
                 && let Some(pool) = self.pools.write().remove(server)
             {
                 tracing::info!(server = %server.name, "the server is not the primary any more; its connections end");
-                pool.demote();
+                pool.demote(matches!(before, Duty::Primary { read_only: true, .. }));
                 demoted = true;
             }
         }
@@ -160,7 +158,10 @@ impl PoolSet {
         // While nobody is the primary it is remembered which process was.
         let known = policy.servers.take().unwrap_or_default();
         let remember = |(server, duty): (Server, Duty)| match (known.get(&server), duty) {
-            (Some(before @ Duty::Primary(Some(_))), Duty::Primary(None)) => (server, before.clone()),
+            (Some(Duty::Primary { identity, .. }), Duty::Primary { identity: None, read_only }) => {
+                let identity = identity.clone();
+                (server, Duty::Primary { identity, read_only })
+            }
             (_, duty) => (server, duty),
         };
         policy.servers = Some(servers.into_iter().map(remember).collect());
@@ -260,15 +261,22 @@ impl Policy {
 /// What a server was for its shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Duty {
-    /// The process behind the name, as far as it is known.
-    Primary(Option<Arc<str>>),
+    Primary {
+        /// The process behind the name, as far as it is known.
+        identity: Option<Arc<str>>,
+        /// It answers, and takes no writes.
+        read_only: bool,
+    },
     Replica,
 }
 
 impl Duty {
-    fn of(role: Role, identity: Option<&Arc<str>>) -> Duty {
+    fn of(role: Role, shard: &Shard) -> Duty {
         match role {
-            Role::Primary => Duty::Primary(identity.cloned()),
+            Role::Primary => Duty::Primary {
+                identity: shard.identity().cloned(),
+                read_only: matches!(shard.standing, Standing::ReadOnly { .. }),
+            },
             Role::Replica => Duty::Replica,
         }
     }
@@ -276,9 +284,11 @@ impl Duty {
     /// Connections of the one duty must not serve the other.
     fn ends_with(&self, next: &Duty) -> bool {
         match (self, next) {
-            (Duty::Primary(_), Duty::Replica) => true,
-            (Duty::Primary(Some(before)), Duty::Primary(Some(after))) => before != after,
-            (Duty::Primary(_), Duty::Primary(_)) | (Duty::Replica, _) => false,
+            (Duty::Primary { .. }, Duty::Replica) => true,
+            (Duty::Primary { identity: Some(before), .. }, Duty::Primary { identity: Some(after), .. }) => {
+                before != after
+            }
+            (Duty::Primary { .. }, Duty::Primary { .. }) | (Duty::Replica, _) => false,
         }
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Election {
     /// Were primaries, and another took over from them: they may lack what that one wrote, or have what it lacks. Not trusted as
     /// primaries until they were seen as replicas.
     deposed: BTreeSet<ServerName>,
+    /// By order writes wait, whoever is the primary.
+    held: bool,
 }
 
 /// What the decision depends on besides.
@@ -97,7 +99,14 @@ impl Election {
     pub(super) fn new(shard: ShardName, members: Vec<ServerName>) -> Election {
         let primary = members.first().cloned().unwrap_or_else(|| ServerName::from(""));
         let members = members.into_iter().map(Member::new).collect();
-        Election { shard, members, primary, standing: Standing::Assumed, deposed: BTreeSet::new() }
+        Election {
+            shard,
+            members,
+            primary,
+            standing: Standing::Assumed,
+            deposed: BTreeSet::new(),
+            held: false,
+        }
     }
 
     /// The map names other servers now. Who stays is remembered.
@@ -145,6 +154,10 @@ impl Election {
         doubted || matches!(self.standing, Standing::Lost { .. } | Standing::ReadOnly { .. })
     }
 
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
     /// What is to be published.
     pub(super) fn roles(&self, terms: Terms) -> ShardRoles {
         let others = self.members.iter().filter(|member| member.name != self.primary);
@@ -152,8 +165,18 @@ impl Election {
         ShardRoles {
             shard: self.shard.clone(),
             primary: self.primary.clone(),
-            standing: self.standing.clone(),
+            standing: self.published(),
             rotation: rotation.collect(),
+        }
+    }
+
+    fn published(&self) -> Standing {
+        match &self.standing {
+            Standing::Confirmed { identity } if self.held => Standing::ReadOnly {
+                identity: Arc::clone(identity),
+                reason: "a switchover is under way".into(),
+            },
+            standing => standing.clone(),
         }
     }
 

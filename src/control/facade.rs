@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::collation::Collations;
+use super::holds::Holds;
 use super::keeper::{Keeper, Order, Outlets};
 use super::status::{MapStatus, ServerStatus, fleet_version};
+use super::switchover::{Switchover, SwitchoverError};
 use super::weights::Weights;
 use super::{health, publisher};
 use crate::config::{Fault, Faults, Loaded, Settings};
@@ -36,6 +38,8 @@ pub(crate) struct Control {
     orders: mpsc::Sender<Order>,
     weights: Weights,
     suspects: mpsc::Sender<ServerName>,
+    holds: Holds,
+    scope: Scope,
     settings_file: PathBuf,
 }
 
@@ -56,7 +60,9 @@ impl Control {
         let weights =
             Weights::new(handle.clone(), settings.clone(), servers.clone(), Arc::clone(&collations));
         let (suspects_out, suspects) = mpsc::channel(SUSPECTS_MAX);
+        let holds = Holds::new();
         let monitor = health::Monitor {
+            holds: holds.watch(),
             topology: handle.clone(),
             settings: settings.clone(),
             status: servers_out,
@@ -86,6 +92,8 @@ impl Control {
             orders,
             weights,
             suspects: suspects_out,
+            holds,
+            scope: scope.clone(),
             settings_file,
         }
     }
@@ -168,6 +176,28 @@ impl Control {
     /// Takes the names of servers that somebody met a fault of: they are asked at once.
     pub(crate) fn suspects(&self) -> mpsc::Sender<ServerName> {
         self.suspects.clone()
+    }
+
+    /// Makes a replica the primary of its shard. Cancelling stops the waiting, not the switchover.
+    pub(crate) async fn switch_over(&self, shard: &str, target: &str) -> Result<String, SwitchoverError> {
+        let switchover = Switchover {
+            topology: self.topology.clone(),
+            settings: self.settings.clone(),
+            holds: self.holds.clone(),
+            suspects: self.suspects.clone(),
+        };
+        let (shard, target) = (shard.to_owned(), target.to_owned());
+        let (reply, outcome) = oneshot::channel();
+        self.scope.spawn("switchover", async move {
+            let outcome = switchover.run(&shard, &target).await;
+            match &outcome {
+                Ok(message) => tracing::warn!(message, "switchover"),
+                Err(error) => tracing::error!(%error, shard, target, "switchover"),
+            }
+            // Whoever gave up waiting finds the outcome in the log.
+            drop(reply.send(outcome));
+        });
+        outcome.await.unwrap_or_else(|_| Err(SwitchoverError::Halfway("the proxy is stopping".to_owned())))
     }
 
     /// The map that is served.

@@ -2,7 +2,7 @@
 //! met a fault. What they say goes to the elections, what those decide to the publisher. A probe is a connection of its own, dropped
 //! on any error, and bounded as a whole; one that hangs keeps no other waiting.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(super) struct Monitor {
     pub(super) facts: mpsc::Sender<Fact>,
     /// Servers that somebody met a fault of.
     pub(super) suspects: mpsc::Receiver<ServerName>,
+    /// Shards whose writes wait by order.
+    pub(super) holds: watch::Receiver<BTreeSet<ShardName>>,
 }
 
 /// One server that is asked.
@@ -86,6 +88,12 @@ impl Monitor {
                     Some(server) => round.suspect(&server),
                     None => return,
                 },
+                held = self.holds.changed() => {
+                    if held.is_err() {
+                        return;
+                    }
+                    round.hold(&self.holds.borrow_and_update());
+                }
                 () = tokio::time::sleep_until(next) => {}
             }
         }
@@ -181,6 +189,13 @@ impl Round {
         // With all places taken a probe that ends goes before.
         let soonest = Moment::now() + URGENT_INTERVAL / 10;
         idle.min().map_or_else(|| soonest + URGENT_INTERVAL, |due| due.max(soonest))
+    }
+
+    fn hold(&mut self, held: &BTreeSet<ShardName>) {
+        for (shard, election) in &mut self.shards {
+            election.hold(held.contains(shard));
+        }
+        self.changed = (0..self.shards.len()).collect();
     }
 
     fn suspect(&mut self, server: &ServerName) {

@@ -5,6 +5,7 @@
 //! * `collation`, `schema`, `weights` — how text compares, which columns tables have.
 //! * `probe`, `health`, `status` — what the servers are like now.
 //! * `election` — who is a shard's primary and which replicas are read, by what they said.
+//! * `switchover`, `holds` — a planned change of a primary, and the writes that wait for it.
 //! * `keeper` — the map and its table definitions, up to date.
 //! * `publisher` — the only writer of the topology.
 //! * `reload` — the files again.
@@ -16,6 +17,7 @@ mod election;
 mod error;
 mod facade;
 mod health;
+mod holds;
 mod inspect;
 mod keeper;
 mod probe;
@@ -23,6 +25,7 @@ mod publisher;
 mod reload;
 mod schema;
 mod status;
+mod switchover;
 mod weights;
 
 pub(crate) use facade::Control;

@@ -563,6 +563,14 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "only users with admin = true may kill sessions of others",
     ),
     own(
+        "SW1509",
+        1105,
+        "HY000",
+        Kind::Server,
+        "a switchover was not carried out",
+        "look at SHARDWAY SHOW SERVERS and at what the message names",
+    ),
+    own(
         "SW1901",
         1105,
         "HY000",

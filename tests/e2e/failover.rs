@@ -309,3 +309,60 @@ async fn a_proxy_ends_in_time_while_statements_wait_for_a_primary() {
     assert!(group.proxy.ended().await.success());
     assert!(waiting.await.unwrap().is_err());
 }
+
+/// Trap 52: errors during a planned change although statements are held back.
+#[tokio::test]
+async fn a_switchover_costs_no_error_and_loses_nothing() {
+    for program in flavors() {
+        let group = Group::start(&program, 2, "").await;
+        let mut operator = group.proxy.operator().await;
+        eventually("the replicas are in rotation", async || {
+            group.servers().await.iter().filter(|row| row.contains("|in rotation")).count() == 2
+        })
+        .await;
+        let (old, new) = (group.cluster.primary(0), group.cluster.replica(0));
+        let load = Load::start(group.proxy.access(&group.database), 4, 4).await;
+        let mut client = group.client().await;
+        let (stop, stopped) = (Arc::clone(&load.stop), group.database.name.clone());
+        let transactions = tokio::spawn(async move {
+            let mut committed = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                client.ok("BEGIN").await;
+                client.ok(format!("SELECT COUNT(*) FROM `{stopped}`.t WHERE k < 0")).await;
+                client.ok(format!("INSERT INTO t (k) VALUES ({})", 500_000_000 + committed)).await;
+                client.ok("COMMIT").await;
+                committed += 1;
+            }
+            committed
+        });
+        load.writes(100).await;
+        let fault = operator.refused("SHARDWAY SWITCHOVER shard1 TO 127.0.0.1:1").await;
+        assert!(fault.message.starts_with("SW1509"), "{}", fault.message);
+        operator.ok(format!("SHARDWAY SWITCHOVER shard1 TO 127.0.0.1:{}", new.port)).await;
+        load.writes(100).await;
+        group.primary_is(new.port).await;
+        let seen = load.finish().await;
+        let committed = transactions.await.unwrap();
+        let faults: Vec<&Fault> = seen.iter().flat_map(|seen| &seen.faults).collect();
+        assert!(faults.is_empty(), "{faults:?}");
+        let there: BTreeSet<u64> = keys(&group).await.into_iter().collect();
+        let mut acknowledged: BTreeSet<u64> = seen.into_iter().flat_map(|seen| seen.acknowledged).collect();
+        acknowledged.extend((0..committed).map(|number| 500_000_000 + number));
+        assert_eq!(there, acknowledged);
+        // The other replica follows the new primary; the old one waits for an operator.
+        let other = &group.cluster.fleet.shards[0].replicas[1];
+        eventually("the other replica is in rotation", async || {
+            group
+                .servers()
+                .await
+                .iter()
+                .any(|row| row.contains(&format!(":{}|replica", other.port)) && row.contains("|in rotation"))
+        })
+        .await;
+        assert!(group.servers().await.iter().any(|row| {
+            row.contains(&format!(":{}|replica", old.port))
+                && row.contains("not read: it replicates from nobody")
+        }));
+        follow(new, old).await;
+    }
+}
