@@ -125,6 +125,12 @@ impl Variables {
     /// As after COM_RESET_CONNECTION; the database stays.
     pub(crate) fn reset(&mut self) {
         *self = Variables::from_login(self.login_collation, self.state.database(), self.defaults);
+        // MySQL forgets the login's collation, MariaDB goes back to it.
+        if self.defaults.flavor == Flavor::MySql {
+            let charset = self.client_charset.clone();
+            self.state.unset(CONNECTION_COLLATION);
+            self.state.set(RESULTS, charset.as_bytes());
+        }
     }
 
     /// What every connection must carry that runs the session's statements.

@@ -163,9 +163,9 @@ async fn columns_have_the_types_and_collations_of_one_server() {
                 pair.query(sql).await;
             }
             pair.query("SELECT s, 'x', @@version_comment, DATABASE() FROM t").await;
-            pair.query("SELECT FOUND_ROWS()").await;
             pair.query("SELECT ROW_COUNT()").await;
             pair.query("SELECT LAST_INSERT_ID() AS id").await;
+            pair.query("DO 1").await;
         }
         pair.agree();
     }
