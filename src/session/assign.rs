@@ -153,6 +153,9 @@ impl<S: Stream> Session<S> {
         match route.part {
             Part::One(shard) => Ok(Some(shard)),
             Part::Any | Part::Nowhere => Ok(None),
+            Part::Scratch => {
+                Err(ClientError::new("SW1202", "a value of SET that is read from several shards"))
+            }
             Part::Many(targets) => {
                 let detail = format!("a value of SET that is read from {} shards", targets.len());
                 Err(ClientError::new("SW1202", detail))

@@ -33,6 +33,7 @@ mod reads;
 mod registry;
 mod run;
 mod scatter;
+mod scratch;
 mod settle;
 mod shared;
 mod statement;
