@@ -248,16 +248,26 @@ fn followed_state_is_bounded() {
 
 #[test]
 fn a_reset_goes_back_to_the_login_and_keeps_the_database() {
-    let mut variables = session();
+    let mariadb = Context { flavor: Flavor::MariaDb, server_version: 101_119, ..defaults() };
+    let mut variables = Variables::from_login(45, Some("shop"), mariadb);
     follow(&mut variables, "SET NAMES gbk");
     follow(&mut variables, "SET autocommit = 0");
     follow(&mut variables, "SET sql_mode = ansi");
     variables.set_database(Some("blog"));
     variables.reset();
-    let fresh = Variables::from_login(45, Some("blog"), defaults());
+    let fresh = Variables::from_login(45, Some("blog"), mariadb);
     assert_eq!(variables.state(), fresh.state());
     assert_eq!(variables.context(), fresh.context());
     assert!(variables.autocommit());
+}
+
+#[test]
+fn a_reset_on_mysql_leads_to_the_default_collation() {
+    let mut variables = session();
+    variables.reset();
+    assert_eq!(value(&variables, "collation_connection"), None);
+    assert_eq!(value(&variables, "character_set_results"), Some("utf8mb4"));
+    assert_eq!(value(&variables, "character_set_connection"), Some("utf8mb4"));
 }
 
 #[test]
