@@ -98,13 +98,11 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
     rows.push("limits.merge_bytes_max", limits.merge_bytes_max);
+    rows.push("limits.scratch_rows_max", limits.scratch_rows_max);
+    rows.push("limits.scratch_bytes_max", limits.scratch_bytes_max);
 }
 
 fn control_and_log(rows: &mut Rows, settings: &Settings) {
-    let transactions = &settings.transactions;
-    rows.push("transactions.mode", transactions.mode.name());
-    rows.time("transactions.recover_after", transactions.recover_after);
-    rows.time("transactions.idle_timeout", transactions.idle_timeout);
     let control = &settings.control;
     rows.push("control.user", &control.credential.user);
     rows.push("control.password", if control.credential.password.is_empty() { "none" } else { "***" });

@@ -17,7 +17,7 @@ use super::read::{At, Document, Reader, suggest};
 use super::secret::{Surroundings, secret};
 use super::settings::{
     ClientCertificates, ClientTls, ControlSettings, Credential, Limits, LogFormat, LogSettings, PoolSettings,
-    Settings, TransactionMode, TransactionSettings,
+    Settings,
 };
 use super::user_file::{Asked, read_user};
 
@@ -28,6 +28,8 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 const PACKET_BYTES_MAX: u64 = 1 << 30;
 /// Of memory that one statement may be given.
 const MERGE_BYTES_MAX: u64 = 1 << 40;
+const SCRATCH_BYTES_MAX: u64 = 1 << 40;
+const SCRATCH_ROWS_MAX: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -71,7 +73,6 @@ pub(super) fn read_settings(
     }
     let pool = read_pool(root.table("pool"));
     let limits = read_limits(root.table("limits"));
-    let transactions = read_transactions(root.table("transactions"));
     let control = match root.table("control") {
         Some(control) => read_control(control, around),
         None => {
@@ -93,7 +94,6 @@ pub(super) fn read_settings(
         users,
         pool,
         limits,
-        transactions,
         control,
         log,
         map: absolute,
@@ -278,6 +278,8 @@ fn default_limits() -> Limits {
         scatter_shards_max: 1024,
         prepared_statements_max: 4096,
         merge_bytes_max: 64 << 20,
+        scratch_rows_max: 1_000_000,
+        scratch_bytes_max: 256 << 20,
     }
 }
 
@@ -286,6 +288,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     let reader = or_default!(reader, default);
     let bytes = reader.bytes("packet_bytes_max", 1024..=PACKET_BYTES_MAX);
     let merge_bytes = reader.bytes("merge_bytes_max", 1024..=MERGE_BYTES_MAX);
+    let scratch_bytes = reader.bytes("scratch_bytes_max", 1024..=SCRATCH_BYTES_MAX);
     let limits = Limits {
         clients_max: count(&reader, "clients_max", 1..=CONNECTIONS_MAX, default.clients_max),
         handshake_timeout: time(&reader, "handshake_timeout", MILLISECOND..=DAY, default.handshake_timeout),
@@ -319,39 +322,13 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         merge_bytes_max: merge_bytes
             .and_then(|bytes| usize::try_from(bytes.value).ok())
             .unwrap_or(default.merge_bytes_max),
+        scratch_rows_max: count(&reader, "scratch_rows_max", 1..=SCRATCH_ROWS_MAX, default.scratch_rows_max),
+        scratch_bytes_max: scratch_bytes
+            .and_then(|bytes| usize::try_from(bytes.value).ok())
+            .unwrap_or(default.scratch_bytes_max),
     };
     reader.finish();
     limits
-}
-
-fn read_transactions(reader: Option<Reader<'_>>) -> TransactionSettings {
-    let default = TransactionSettings {
-        mode: TransactionMode::default(),
-        recover_after: Duration::from_secs(10),
-        idle_timeout: Duration::ZERO,
-    };
-    let reader = or_default!(reader, default);
-    let mode = reader.text("mode");
-    let transactions = TransactionSettings {
-        mode: match mode.as_ref().map(|mode| (mode, TransactionMode::of_name(&mode.value))) {
-            None => default.mode,
-            Some((_, Some(known))) => known,
-            Some((mode, None)) => {
-                let help = suggest(&mode.value, "mode", TransactionMode::ALL.map(TransactionMode::name));
-                reader.fault(&mode.span, format!("unknown transaction mode \"{}\"", mode.value), help);
-                default.mode
-            }
-        },
-        recover_after: time(
-            &reader,
-            "recover_after",
-            Duration::from_millis(100)..=DAY,
-            default.recover_after,
-        ),
-        idle_timeout: time(&reader, "idle_timeout", Duration::ZERO..=YEAR, default.idle_timeout),
-    };
-    reader.finish();
-    transactions
 }
 
 fn read_control(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ControlSettings> {

@@ -3,7 +3,6 @@
 
 use prometheus::{Histogram, IntCounter};
 
-use super::failure::Failure;
 use crate::telemetry::MetricRegistry;
 use crate::telemetry::metrics::{counter, counters, histograms};
 
@@ -12,20 +11,8 @@ use crate::telemetry::metrics::{counter, counters, histograms};
 pub(crate) enum MultiShardOutcome {
     Committed,
     RolledBack,
-    /// Some shards committed and some did not, or nobody knows yet: somebody must look.
+    /// Some shards committed and some did not: somebody must look.
     Partial,
-}
-
-impl MultiShardOutcome {
-    /// What a failure of such a write says.
-    pub(crate) fn of(failure: &Failure) -> MultiShardOutcome {
-        match failure {
-            Failure::Refused(error) if matches!(error.entry.id, "SW1305" | "SW1311") => {
-                MultiShardOutcome::Partial
-            }
-            _ => MultiShardOutcome::RolledBack,
-        }
-    }
 }
 
 const SCATTER_WIDTHS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -38,6 +25,8 @@ pub(crate) struct ExecutorMetrics {
     rolled_back: IntCounter,
     partial: IntCounter,
     retries: IntCounter,
+    copied_rows: IntCounter,
+    copied_bytes: IntCounter,
 }
 
 impl ExecutorMetrics {
@@ -65,6 +54,16 @@ impl ExecutorMetrics {
             committed: writes.with_label_values(&["committed"]),
             rolled_back: writes.with_label_values(&["rolled_back"]),
             partial: writes.with_label_values(&["partial"]),
+            copied_rows: counter(
+                registry,
+                "shardway_scratch_rows_total",
+                "Rows copied to servers that computed statements over them.",
+            ),
+            copied_bytes: counter(
+                registry,
+                "shardway_scratch_bytes_total",
+                "Bytes of values copied to servers that computed statements over them.",
+            ),
             retries: counter(
                 registry,
                 "shardway_retries_total",
@@ -75,6 +74,12 @@ impl ExecutorMetrics {
 
     pub(crate) fn rows(&self, count: u64) {
         self.rows.inc_by(count);
+    }
+
+    /// One statement had so much copied.
+    pub(crate) fn copied(&self, rows: usize, bytes: usize) {
+        self.copied_rows.inc_by(rows as u64);
+        self.copied_bytes.inc_by(bytes as u64);
     }
 
     /// One statement was sent to `shards` shards.

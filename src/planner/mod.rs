@@ -25,6 +25,7 @@ mod physical;
 mod predicate;
 mod proof;
 mod query;
+mod scratch;
 mod shard_column;
 mod stored;
 mod unread;
@@ -42,6 +43,8 @@ pub(crate) use physical::{
     Combine, FileLines, InsertId, KeyExpression, KeyFilter, KeyPart, Numbered, Plan, Routing, ShardColumn,
     Verb,
 };
+
+pub(crate) use scratch::{Fragment, Scratch, scratch};
 
 use crate::error::ClientError;
 use crate::sql::{self, Kind};

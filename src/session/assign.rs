@@ -45,12 +45,6 @@ impl<S: Stream> Session<S> {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
         }
-        if self.is_joint() && !self.variables.autocommit() && mentions(text, "autocommit") {
-            // On one shard it would commit that shard's part alone.
-            if let Err(failure) = self.commit_quietly().await {
-                return self.fail(failure).await;
-            }
-        }
         let verdict = self.variables.decide(text, &assignments);
         let verdict = match self.hidden_pin(text, statement, &assignments) {
             Some(hidden) => verdict.pinned(hidden),
@@ -169,6 +163,9 @@ impl<S: Stream> Session<S> {
         match route.part {
             Part::One(shard) => Ok(Some(shard)),
             Part::Any | Part::Nowhere => Ok(None),
+            Part::Scratch => {
+                Err(ClientError::new("SW1202", "a value of SET that is read from several shards"))
+            }
             Part::Many(targets) => {
                 let detail = format!("a value of SET that is read from {} shards", targets.len());
                 Err(ClientError::new("SW1202", detail))

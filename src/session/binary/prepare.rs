@@ -135,6 +135,11 @@ impl<S: Stream> Session<S> {
             }
             (_, Some(chosen)) => Some(chosen),
             (Routing::One(shard), None) => Some(*shard),
+            (Routing::Scratch { describe: Some(shard) }, None) => Some(*shard),
+            (Routing::Scratch { describe: None }, None) => {
+                let detail = "a prepared statement over tables that are whole on different shards";
+                return Err(ClientError::new("SW1202", detail));
+            }
             (_, None) => None,
         };
         let role = match (plan.verb, view.role) {
