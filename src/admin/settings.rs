@@ -98,6 +98,8 @@ fn limits(rows: &mut Rows, settings: &Settings) {
     rows.push("limits.scatter_shards_max", limits.scatter_shards_max);
     rows.push("limits.prepared_statements_max", limits.prepared_statements_max);
     rows.push("limits.merge_bytes_max", limits.merge_bytes_max);
+    rows.push("limits.scratch_rows_max", limits.scratch_rows_max);
+    rows.push("limits.scratch_bytes_max", limits.scratch_bytes_max);
 }
 
 fn control_and_log(rows: &mut Rows, settings: &Settings) {

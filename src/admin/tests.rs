@@ -92,6 +92,8 @@ fn settings() -> Settings {
             scatter_shards_max: 1024,
             prepared_statements_max: 4096,
             merge_bytes_max: 64 << 20,
+            scratch_rows_max: 1_000_000,
+            scratch_bytes_max: 256 << 20,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),

@@ -88,6 +88,8 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("limits.scatter_shards_max", AtOnce, print(limits.scatter_shards_max)),
         ("limits.prepared_statements_max", AtOnce, print(limits.prepared_statements_max)),
         ("limits.merge_bytes_max", AtOnce, print(limits.merge_bytes_max)),
+        ("limits.scratch_rows_max", AtOnce, print(limits.scratch_rows_max)),
+        ("limits.scratch_bytes_max", AtOnce, print(limits.scratch_bytes_max)),
         ("control.user", AtOnce, print(&control.credential.user)),
         ("control.probe_interval", AtOnce, print(control.probe_interval)),
         ("control.probe_timeout", AtOnce, print(control.probe_timeout)),

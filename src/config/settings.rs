@@ -237,6 +237,10 @@ pub(crate) struct Limits {
     pub(crate) prepared_statements_max: usize,
     /// What one statement may hold of several shards' rows where they must be sorted after they were grouped.
     pub(crate) merge_bytes_max: usize,
+    /// Rows that one statement may copy to the server that computes it.
+    pub(crate) scratch_rows_max: usize,
+    /// Their values, in bytes.
+    pub(crate) scratch_bytes_max: usize,
 }
 
 /// How the control plane talks to the servers.

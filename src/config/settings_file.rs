@@ -28,6 +28,8 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 const PACKET_BYTES_MAX: u64 = 1 << 30;
 /// Of memory that one statement may be given.
 const MERGE_BYTES_MAX: u64 = 1 << 40;
+const SCRATCH_BYTES_MAX: u64 = 1 << 40;
+const SCRATCH_ROWS_MAX: u64 = 1 << 40;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -276,6 +278,8 @@ fn default_limits() -> Limits {
         scatter_shards_max: 1024,
         prepared_statements_max: 4096,
         merge_bytes_max: 64 << 20,
+        scratch_rows_max: 1_000_000,
+        scratch_bytes_max: 256 << 20,
     }
 }
 
@@ -284,6 +288,7 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     let reader = or_default!(reader, default);
     let bytes = reader.bytes("packet_bytes_max", 1024..=PACKET_BYTES_MAX);
     let merge_bytes = reader.bytes("merge_bytes_max", 1024..=MERGE_BYTES_MAX);
+    let scratch_bytes = reader.bytes("scratch_bytes_max", 1024..=SCRATCH_BYTES_MAX);
     let limits = Limits {
         clients_max: count(&reader, "clients_max", 1..=CONNECTIONS_MAX, default.clients_max),
         handshake_timeout: time(&reader, "handshake_timeout", MILLISECOND..=DAY, default.handshake_timeout),
@@ -317,6 +322,10 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
         merge_bytes_max: merge_bytes
             .and_then(|bytes| usize::try_from(bytes.value).ok())
             .unwrap_or(default.merge_bytes_max),
+        scratch_rows_max: count(&reader, "scratch_rows_max", 1..=SCRATCH_ROWS_MAX, default.scratch_rows_max),
+        scratch_bytes_max: scratch_bytes
+            .and_then(|bytes| usize::try_from(bytes.value).ok())
+            .unwrap_or(default.scratch_bytes_max),
     };
     reader.finish();
     limits

@@ -352,6 +352,22 @@ pub(crate) static CATALOGUE: &[Entry] = &[
         "add conditions, group by the shard key, or raise limits.merge_bytes_max",
     ),
     own(
+        "SW1231",
+        1038,
+        "HY001",
+        Kind::Limit,
+        "a statement that one server would have to compute over too many rows of others",
+        "add conditions, or raise the limit that is named",
+    ),
+    own(
+        "SW1232",
+        1235,
+        "42000",
+        Kind::Statement,
+        "rows that cannot be copied to the server that shall compute the statement",
+        "restrict the statement to one shard, or leave the table that is named out",
+    ),
+    own(
         "SW1301",
         1235,
         "42000",

@@ -25,6 +25,8 @@ pub(crate) struct ExecutorMetrics {
     rolled_back: IntCounter,
     partial: IntCounter,
     retries: IntCounter,
+    copied_rows: IntCounter,
+    copied_bytes: IntCounter,
 }
 
 impl ExecutorMetrics {
@@ -52,6 +54,16 @@ impl ExecutorMetrics {
             committed: writes.with_label_values(&["committed"]),
             rolled_back: writes.with_label_values(&["rolled_back"]),
             partial: writes.with_label_values(&["partial"]),
+            copied_rows: counter(
+                registry,
+                "shardway_scratch_rows_total",
+                "Rows copied to servers that computed statements over them.",
+            ),
+            copied_bytes: counter(
+                registry,
+                "shardway_scratch_bytes_total",
+                "Bytes of values copied to servers that computed statements over them.",
+            ),
             retries: counter(
                 registry,
                 "shardway_retries_total",
@@ -62,6 +74,12 @@ impl ExecutorMetrics {
 
     pub(crate) fn rows(&self, count: u64) {
         self.rows.inc_by(count);
+    }
+
+    /// One statement had so much copied.
+    pub(crate) fn copied(&self, rows: usize, bytes: usize) {
+        self.copied_rows.inc_by(rows as u64);
+        self.copied_bytes.inc_by(bytes as u64);
     }
 
     /// One statement was sent to `shards` shards.

@@ -7,6 +7,7 @@
 mod alarm;
 mod client;
 mod concatenate;
+mod copy;
 mod everywhere;
 mod exchange;
 mod failure;
@@ -25,6 +26,7 @@ mod union;
 pub(crate) use alarm::{Alarm, Call};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
+pub(crate) use copy::{Budget, CopiedColumn, Copy, copied_columns, copy, select_list};
 pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
 pub(crate) use exchange::{
     Answer, ask, ask_all, ask_for, ask_typed, prepare, refused_as_read_only, tells_of_demotion, watched,

@@ -36,6 +36,7 @@ impl HotPath {
     pub fn route(&mut self, text: &[u8], database: &str) -> usize {
         match self.decide(text, database) {
             Some((_, Ok(Part::Many(targets)))) => targets.len(),
+            Some((_, Ok(Part::Scratch))) => self.topology.shards.len(),
             Some((_, Ok(Part::Any | Part::One(_) | Part::Nowhere))) => 1,
             Some((_, Err(_))) | None => 0,
         }

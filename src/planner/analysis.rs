@@ -10,6 +10,7 @@ use super::Request;
 use super::names::{self, Place};
 use super::physical::Verb;
 use super::predicate::Predicate;
+use super::scratch::{Filter, Mention};
 use super::stored::Stored;
 use crate::error::ClientError;
 use crate::topology::{Column, Topology};
@@ -47,6 +48,12 @@ pub(super) struct Analysis<'r> {
     /// MATCH … AGAINST where only its truth counts.
     pub(super) searches: Vec<*const Expr>,
     pub(super) depth: usize,
+    /// MATCH … AGAINST stands anywhere: copies have no index for it.
+    pub(super) searched: bool,
+    /// The name in FROM that is being read.
+    pub(super) mention: Option<Mention>,
+    /// Filters are gathered.
+    pub(super) gathers_filters: bool,
 }
 
 /// One mention of a table.
@@ -57,6 +64,10 @@ pub(super) struct Reference {
     /// The block whose conditions its rows stand under.
     pub(super) home: BlockId,
     pub(super) columns: Option<Arc<[Column]>>,
+    /// Where FROM names it; `None` where another form does.
+    pub(super) mention: Option<Mention>,
+    /// Conditions on its rows alone, which they must meet to count; gathered for scratch only.
+    pub(super) filters: Vec<Filter>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +142,9 @@ impl<'r> Analysis<'r> {
             stored: Vec::new(),
             searches: Vec::new(),
             depth: 0,
+            searched: false,
+            mention: None,
+            gathers_filters: false,
         }
     }
 
@@ -165,7 +179,14 @@ impl<'r> Analysis<'r> {
                     self.shard_column = false;
                 }
                 let full_name = located.full_name();
-                self.refs.push(Reference { full_name, place: located.place, home, columns });
+                self.refs.push(Reference {
+                    full_name,
+                    place: located.place,
+                    home,
+                    columns,
+                    mention: None,
+                    filters: Vec::new(),
+                });
                 Some((self.refs.len() - 1, located.database))
             }
             Err(error) => {

@@ -7,6 +7,7 @@ use super::analysis::{
 };
 use super::names::{NOT_A_NAME, Place, split};
 use super::predicate::Predicate;
+use super::scratch::Mention;
 use super::walk::{Names, Shape};
 use crate::error::ClientError;
 use crate::sql::Flavor;
@@ -174,6 +175,7 @@ impl Analysis<'_> {
             TableFactor::Table { name, alias, args: None, .. } => match split(name) {
                 Some((database, table)) => {
                     let alias = alias.as_ref().map(|alias| alias.name.value.as_str());
+                    self.mention = Mention::of(name, alias);
                     refs = self.named_table(database, table, alias, names, block, within);
                 }
                 None => self.refuse(ClientError::new("SW1201", NOT_A_NAME)),
@@ -255,6 +257,7 @@ impl Analysis<'_> {
         block: BlockId,
         within: &[JoinId],
     ) -> Vec<RefId> {
+        let mention = self.mention.take();
         if database.is_none() && table.eq_ignore_ascii_case("dual") && alias.is_none() {
             return Vec::new();
         }
@@ -264,6 +267,7 @@ impl Analysis<'_> {
             return refs;
         }
         let Some((of, database)) = self.add_reference(database, table, block) else { return Vec::new() };
+        self.refs[of].mention = mention;
         self.show(alias.unwrap_or(table), alias.is_none().then_some(database), Source::Table(of), block);
         vec![of]
     }

@@ -689,6 +689,11 @@ impl Reader<'_> {
                 return self.refused(Verb::Write, "ANALYZE of a write to every copy").over(plan.tables);
             }
             Routing::Everywhere => plan.routing = Routing::Anywhere,
+            Routing::Scratch { .. } => {
+                return self
+                    .refused(Verb::LockingRead, "EXPLAIN of a statement that no server has all tables of")
+                    .over(plan.tables);
+            }
             Routing::Anywhere | Routing::One(_) | Routing::Refused { .. } => {}
         }
         plan

@@ -85,6 +85,9 @@ pub(crate) enum Routing {
     Lines(Box<FileLines>),
     /// The same statement on every shard (reference writes, DDL of sharded tables).
     Everywhere,
+    /// No shard has all its tables: one server computes it over copies. `describe`: the shard that has the tables which are whole
+    /// on one, where there is such a shard.
+    Scratch { describe: Option<ShardId> },
     /// Planning found that the statement must be refused; plans are cached with this, too. `unless_shard_chosen`: it
     /// runs all the same where the session or a hint chose one shard.
     Refused { error: ClientError, unless_shard_chosen: bool },
@@ -270,4 +273,6 @@ pub(crate) enum Combine {
     OneOf,
     /// Refuse more than one shard, naming the construct (`ORDER BY`).
     Refuse { construct: &'static str },
+    /// One server computes the statement over copies of the rows of all: no rule merges the construct.
+    Scratch { construct: &'static str },
 }

@@ -8,6 +8,7 @@ use super::merge;
 use super::names::Place;
 use super::physical::{Combine, KeyFilter, KeyPart, Plan, Routing, Verb};
 use super::proof::Placed;
+use super::scratch::{fits_scratch, in_scratch};
 use super::walk::Names;
 use crate::error::ClientError;
 use crate::topology::{Database, Home, ShardId, Topology};
@@ -26,7 +27,10 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
     let top = shape.block.filter(|_| !matches!(query.body.as_ref(), SetExpr::SetOperation { .. }));
     let placed = analysis.placed(top);
     let plan = match placed {
-        Placed::Refused(error) => Plan::refused(verb, error),
+        Placed::Refused(error) => match analysis.spread() {
+            Some(describe) if fits_scratch(verb, &analysis, request) => in_scratch(verb, describe),
+            _ => Plan::refused(verb, error),
+        },
         Placed::One(shard) => single(verb, shard, topology),
         Placed::Anywhere { reference: true, .. } if verb == Verb::LockingRead => {
             // Always the same copy: two sessions that lock a row exclude each other as on one server.
@@ -46,6 +50,12 @@ pub(super) fn plan(query: &Query, request: &Request<'_>, topology: &Topology) ->
             };
             pinned(verb, parts, construct)
         }
+    };
+    let plan = match plan.combine {
+        Combine::Refuse { construct } if fits_scratch(verb, &analysis, request) => {
+            plan.combined(Combine::Scratch { construct })
+        }
+        _ => plan,
     };
     Plan { calls_stored: !analysis.stored.is_empty(), ..plan.over(tables) }
 }

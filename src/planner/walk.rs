@@ -191,6 +191,9 @@ impl Analysis<'_> {
         self.expressions(&select.group_by, names, block);
         self.expressions(&query.order_by, names, block);
         self.settle();
+        if let (true, Some(selection)) = (self.gathers_filters, &select.selection) {
+            self.gather_filters(selection, block);
+        }
         let mut shape = Shape { block: Some(block), refs, ..Shape::default() };
         self.shape_of_columns(&select.projection, block, &mut shape);
         self.obstacles(select, block, &mut shape);
@@ -514,6 +517,7 @@ impl Visitor for Walker<'_, '_, '_> {
         if self.depth > 0 {
             return ControlFlow::Continue(());
         }
+        self.analysis.searched |= matches!(expression, Expr::MatchAgainst { .. });
         match expression {
             Expr::Function(function) => self.analysis.function(function, self.block),
             Expr::MatchAgainst { .. }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::fragments::scratch_facts;
 use super::{Part, RouteError, SessionView, route};
 use crate::planner::{
     self, Aggregate, Combine, Comparison, Condition, Fold, Function, KeyExpression, KeyFilter, KeyPart,
@@ -16,7 +17,7 @@ const NAME_WIDTH: usize = 11;
 /// Longer statements are cut in print.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 /// What shards get for a merge is longer than what clients write.
-const TEXT_CHARACTERS_MAX: usize = 1000;
+pub(super) const TEXT_CHARACTERS_MAX: usize = 1000;
 
 /// The facts about one statement, in order.
 pub(crate) fn facts(
@@ -45,6 +46,10 @@ pub(crate) fn facts(
                 Role::Replica => "replica",
             };
             route_facts(&route.part, role, topology, &mut facts);
+            if route.part == Part::Scratch {
+                scratch_facts(&request, &plan, view, topology, &mut facts);
+                return facts;
+            }
             let many = matches!(&route.part, Part::Many(targets) if targets.len() > 1);
             if many {
                 facts.push(("combine", combined(&plan)));
@@ -79,7 +84,7 @@ fn shown(text: &[u8]) -> String {
     shown_up_to(text, SHOWN_CHARACTERS_MAX)
 }
 
-fn shown_up_to(text: &[u8], characters_max: usize) -> String {
+pub(super) fn shown_up_to(text: &[u8], characters_max: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(characters_max) {
@@ -135,6 +140,9 @@ fn plan_facts(plan: &Plan, topology: &Topology, facts: &mut Vec<(&'static str, S
 fn route_facts(part: &Part, role: &str, topology: &Topology, facts: &mut Vec<(&'static str, String)>) {
     let version = topology.version;
     let route = match part {
+        Part::Scratch => {
+            format!("one server computes it over copies of rows (map version {version}, role {role})")
+        }
         Part::Any => format!("any shard (map version {version}, role {role})"),
         Part::Nowhere => format!("no row can match: any shard (map version {version}, role {role})"),
         Part::One(shard) => {
@@ -178,6 +186,7 @@ fn combined(plan: &Plan) -> String {
         (Combine::Distinct, _) => "equal rows are told once".to_owned(),
         (Combine::OneOf, _) => "one of the shards answers".to_owned(),
         (Combine::Names { .. }, _) => "one row of each table, in order of the names".to_owned(),
+        (Combine::Scratch { construct }, _) => format!("by one server: {construct}"),
         (Combine::Refuse { construct }, _) => format!("one shard only: {construct}"),
     }
 }

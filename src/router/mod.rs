@@ -2,6 +2,7 @@
 //! Never falls back to more shards silently: a key that no shard owns is an error.
 
 mod explain;
+mod fragments;
 mod key;
 mod lines;
 mod merged;
@@ -39,6 +40,10 @@ pub(crate) fn route(
         // The session or the statement itself names the shard: that is where it goes.
         (_, Some(chosen)) => Part::One(chosen),
         (routing, None) => resolver.part(routing, plan)?,
+    };
+    let part = match (&plan.combine, part) {
+        (Combine::Scratch { .. }, Part::Many(targets)) if targets.len() > 1 => Part::Scratch,
+        (_, part) => part,
     };
     let part = match plan.shard_columns.as_slice() {
         [] => part,

@@ -55,6 +55,7 @@ impl<'a> Resolver<'a> {
                 let each = shards.iter().map(|shard| Target { shard, text: None, parameters: Vec::new() });
                 Ok(Part::Many(each.collect()))
             }
+            Routing::Scratch { .. } => Ok(Part::Scratch),
             Routing::Refused { error, .. } => Err(error.clone().into()),
         }
     }
@@ -72,6 +73,7 @@ impl<'a> Resolver<'a> {
             return Ok(Part::One(shard));
         }
         let construct = match plan.combine {
+            Combine::Scratch { .. } => return Ok(Part::Scratch),
             Combine::Refuse { construct } => construct,
             _ => "tables that are not tied by the shard key",
         };

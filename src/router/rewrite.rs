@@ -90,6 +90,8 @@ pub(super) fn with_shard_names(
     match part {
         Part::Any | Part::Nowhere => Part::Many(vec![named(first, text)]),
         Part::One(shard) => Part::Many(vec![named(shard, text)]),
+        // Not planned for texts that name shards.
+        Part::Scratch => Part::Scratch,
         // A text that was already cut has other offsets: the whole one serves as well.
         Part::Many(targets) => Part::Many(targets.iter().map(|target| named(target.shard, text)).collect()),
     }

@@ -21,6 +21,8 @@ pub(crate) enum Part {
     One(ShardId),
     /// More than one shard, or one with a text of its own; in ascending order of shards, never empty.
     Many(Vec<Target>),
+    /// One server computes the statement over copies of what other shards have; the session chooses the server.
+    Scratch,
     /// No row can match: run it on any one shard, unchanged; the shard will find nothing, with the right columns.
     Nowhere,
 }

@@ -139,7 +139,7 @@ fn routed(sql: &str, topology: &Topology) -> Result<Part, RouteError> {
 
 fn asked(part: &Part) -> Vec<ShardId> {
     match part {
-        Part::Any => (0..SHARDS).map(ShardId).collect(),
+        Part::Any | Part::Scratch => (0..SHARDS).map(ShardId).collect(),
         Part::Nowhere => Vec::new(),
         Part::One(shard) => vec![*shard],
         Part::Many(targets) => targets.iter().map(|target| target.shard).collect(),

@@ -62,6 +62,7 @@ impl<S: Stream> Session<S> {
         let result = match &route.part {
             Part::Any | Part::Nowhere => self.anywhere(plan, route.role, asked, topology).await,
             Part::One(shard) => self.on_one(*shard, way, asked, topology).await,
+            Part::Scratch => self.in_scratch(route.role, asked, topology).await,
             Part::Many(targets) => match targets.as_slice() {
                 // A file is split for one shard, too: a key that no shard owns must be found.
                 [target] if !matches!(plan.routing, Routing::Lines(_)) => {

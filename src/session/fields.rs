@@ -46,6 +46,7 @@ impl<S: Stream> Session<S> {
             Part::Any | Part::Nowhere => {
                 any.ok_or_else(|| ClientError::new("SW1211", "the map has no shards"))
             }
+            Part::Scratch => Err(ClientError::new("SW1202", "the columns of a table on several shards")),
             Part::Many(targets) => {
                 let detail = format!("the columns of a table on {} shards", targets.len());
                 Err(ClientError::new("SW1202", detail))

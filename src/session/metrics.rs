@@ -71,11 +71,13 @@ pub(crate) enum RouteLabel {
     Passthrough,
     Scatter,
     Everywhere,
+    /// One server computed it over copies.
+    Scratch,
     /// The proxy answered, or refused before it knew a route.
     Local,
 }
 
-const ROUTES: [&str; 4] = ["passthrough", "scatter", "everywhere", "local"];
+const ROUTES: [&str; 5] = ["passthrough", "scatter", "everywhere", "scratch", "local"];
 
 /// How a statement ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -86,7 +86,7 @@ impl<S: Stream> Session<S> {
             shard.why_not_written().is_none() || self.is_on(&shard.name)
         };
         let stuck = match &route.part {
-            Part::Any | Part::Nowhere => None,
+            Part::Any | Part::Nowhere | Part::Scratch => None,
             Part::One(shard) => Some(*shard).filter(|shard| !stands(shard)),
             Part::Many(targets) => targets.iter().map(|target| target.shard).find(|shard| !stands(shard)),
         };

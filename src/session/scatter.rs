@@ -116,7 +116,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// A connection to every target, each in the session's transaction, and the command that runs its part there. When one cannot be had the others stay as they were.
-    async fn gather(
+    pub(super) async fn gather(
         &mut self,
         targets: &[Target],
         how: (Role, Joining),
@@ -166,7 +166,7 @@ impl<S: Stream> Session<S> {
     }
 
     /// After a read of several shards: who was read to the end stays in the transaction.
-    async fn settle_reads<T>(
+    pub(super) async fn settle_reads<T>(
         &mut self,
         held: Vec<Held>,
         progress: &[Progress],
@@ -254,7 +254,11 @@ impl<S: Stream> Session<S> {
                         };
                         merge(plan, participants, terms, &mut self.client, &interrupt).await?
                     }
-                    Combine::Concatenate | Combine::Identical | Combine::OneOf | Combine::Refuse { .. } => {
+                    Combine::Concatenate
+                    | Combine::Identical
+                    | Combine::OneOf
+                    | Combine::Refuse { .. }
+                    | Combine::Scratch { .. } => {
                         concatenate(participants, self.row_format, status, &mut self.client, &interrupt)
                             .await?
                     }

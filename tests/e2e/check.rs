@@ -171,7 +171,9 @@ async fn explain_tells_the_route_of_a_statement_and_the_rule() {
     assert!(all.success && all.out.contains("shard1") && all.out.contains("shard2"), "{all:?}");
     let counted = explain("SELECT COUNT(*) FROM t").await;
     assert!(counted.success && counted.out.contains("a count"), "{counted:?}");
-    let refused = explain("SELECT ROW_NUMBER() OVER (ORDER BY k) FROM t").await;
+    let copied = explain("SELECT ROW_NUMBER() OVER (ORDER BY k) FROM t").await;
+    assert!(copied.success && copied.out.contains("copy ") && copied.out.contains("there "), "{copied:?}");
+    let refused = explain("SELECT ROW_NUMBER() OVER (ORDER BY k) FROM t FOR UPDATE").await;
     assert!(format!("{}{}", refused.out, refused.err).contains("SW1202"), "{refused:?}");
     let broken = explain("SELEC").await;
     assert!(format!("{}{}", broken.out, broken.err).contains("SW1201"), "{broken:?}");

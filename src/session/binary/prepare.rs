@@ -125,7 +125,7 @@ impl<S: Stream> Session<S> {
         }
         let asked = Asked::text(text, statement);
         let plan = self.plan(asked, topology);
-        self.may_name(&plan.tables)?;
+        self.may_run(&plan, asked, topology)?;
         let view = self.view(asked, topology)?;
         let shard = match (&plan.routing, view.shard) {
             (Routing::Refused { error, unless_shard_chosen }, chosen)
@@ -135,6 +135,11 @@ impl<S: Stream> Session<S> {
             }
             (_, Some(chosen)) => Some(chosen),
             (Routing::One(shard), None) => Some(*shard),
+            (Routing::Scratch { describe: Some(shard) }, None) => Some(*shard),
+            (Routing::Scratch { describe: None }, None) => {
+                let detail = "a prepared statement over tables that are whole on different shards";
+                return Err(ClientError::new("SW1202", detail));
+            }
             (_, None) => None,
         };
         let role = match (plan.verb, view.role) {
