@@ -51,7 +51,6 @@ impl HotPath {
         let view = view(&self.context, &self.weights);
         let routed_anew = route(&anew, text, &self.statement, &view, &self.topology).map(|route| route.part);
         if planned.cacheable {
-            let shown = |part: &Result<Part, RouteError>| format!("{part:?}");
             assert_eq!(shown(&routed), shown(&routed_anew), "a plan serves every text of its fingerprint");
         }
         let printed = print(&facts(text, Some(database), &view, &self.topology));
@@ -110,6 +109,15 @@ impl HotPath {
         let view = view(&self.context, &self.weights);
         let routed = route(&planned, text, &self.statement, &view, &self.topology).map(|route| route.part);
         Some((planned, routed))
+    }
+}
+
+/// The shards with their texts, or which error it is.
+fn shown(routed: &Result<Part, RouteError>) -> String {
+    match routed {
+        Ok(part) => format!("{part:?}"),
+        Err(RouteError::Refused(error)) => error.entry.id.to_owned(),
+        Err(needed @ RouteError::WeightsNeeded { .. }) => format!("{needed:?}"),
     }
 }
 
