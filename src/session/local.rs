@@ -4,6 +4,7 @@
 use super::diagnostics::Condition;
 use super::held::{Held, Reason};
 use super::orders;
+use super::own_variables::asks_for_mode;
 use super::run::{End, Session};
 use super::settle::asked_number;
 use crate::backend::{BackendError, Connection};
@@ -46,6 +47,12 @@ impl<S: Stream> Session<S> {
             && let Some(full) = self.asks_for_processes(text, statement)
         {
             self.reply_processes(full).await?;
+            return Ok(true);
+        }
+        if let Some(column) = asks_for_mode(text, statement) {
+            let mode = self.mode().name().to_owned();
+            self.diagnostics.answered(1);
+            self.reply_table(vec![(column, ColumnKind::Text)], vec![vec![Some(mode)]]).await?;
             return Ok(true);
         }
         let features = statement.features;
