@@ -55,6 +55,12 @@ struct Variable {
     value: Box<[u8]>,
 }
 
+/// How results are encoded. A value `x COLLATE y` stands for what SET NAMES or a login with a collation of its own left: columns
+/// of text then say that collation. Only SET NAMES reaches it, and that sets the other three as well.
+const RESULTS: &str = "character_set_results";
+const COLLATE: &[u8] = b" COLLATE ";
+const OF_NAMES: [&str; 3] = ["character_set_client", "character_set_connection", "collation_connection"];
+
 /// What must be sent in front of the next statement so that a connection matches a session, as whole packets to be
 /// pipelined; `replies` OK packets come back first.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -255,6 +261,12 @@ impl SessionState {
             let unit = wanted.list_of().iter().filter(|own| CONNECTION_CHARSET.contains(&&*own.name));
             difference.wanted.extend(unit);
         }
+        if let Some(at) = difference.wanted.iter().position(|variable| variable.is_collated()) {
+            let names = difference.wanted.remove(at);
+            difference.wanted.retain(|variable| !OF_NAMES.contains(&&*variable.name));
+            let unit = wanted.list_of().iter().filter(|own| OF_NAMES.contains(&&*own.name));
+            difference.wanted.splice(0..0, std::iter::once(names).chain(unit));
+        }
         difference
     }
 
@@ -280,6 +292,12 @@ impl PartialEq for SessionState {
 }
 
 impl Eq for SessionState {}
+
+impl Variable {
+    fn is_collated(&self) -> bool {
+        *self.name == *RESULTS && self.value.windows(COLLATE.len()).any(|part| part == COLLATE)
+    }
+}
 
 impl List {
     fn encode(&mut self) {
@@ -379,6 +397,11 @@ fn set_statement(variables: &[&Variable]) -> Vec<u8> {
     for (index, variable) in variables.iter().enumerate() {
         if index > 0 {
             text.extend_from_slice(b", ");
+        }
+        if variable.is_collated() {
+            text.extend_from_slice(b"NAMES ");
+            text.extend_from_slice(&variable.value);
+            continue;
         }
         match variable.name.strip_prefix('@') {
             Some(name) => {

@@ -1,6 +1,7 @@
 //! What the proxy answers itself: functions about the session's own past that another connection would answer wrongly, SHOW
 //! WARNINGS when no connection remembers any, KILL of the ids that it gave out, and the tables of operators' answers.
 
+use super::columns;
 use super::diagnostics::Condition;
 use super::held::{Held, Reason};
 use super::orders;
@@ -70,14 +71,17 @@ impl<S: Stream> Session<S> {
             // Its connection is gone, and with it the number.
             return Ok(false);
         }
-        let (kind, value) = match asked {
-            Asked::FoundRows => (ColumnKind::Signed, self.diagnostics.found_rows.to_string()),
-            Asked::RowCount => (ColumnKind::Signed, self.diagnostics.row_count.to_string()),
-            Asked::ConnectionId => (ColumnKind::Number, self.registration.id().to_string()),
-            Asked::LastInsertId => (ColumnKind::Number, self.diagnostics.last_insert_id.to_string()),
+        let flavor = self.variables.context().flavor;
+        let (column, value) = match asked {
+            Asked::FoundRows => (columns::signed(&column), self.diagnostics.found_rows.to_string()),
+            Asked::RowCount => (columns::signed(&column), self.diagnostics.row_count.to_string()),
+            Asked::ConnectionId => {
+                (columns::connection_id(&column, flavor), self.registration.id().to_string())
+            }
+            Asked::LastInsertId => (columns::number(&column), self.diagnostics.last_insert_id.to_string()),
         };
         self.diagnostics.answered(1);
-        self.reply_table(vec![(column, kind)], vec![vec![Some(value)]]).await?;
+        self.reply_table(vec![column], vec![vec![Some(value)]]).await?;
         Ok(true)
     }
 
@@ -117,9 +121,7 @@ impl<S: Stream> Session<S> {
         if word(1, "COUNT") {
             let count = conditions.count().to_string();
             let name = if errors_only { "@@session.error_count" } else { "@@session.warning_count" };
-            return self
-                .reply_table(vec![(name.to_owned(), ColumnKind::Number)], vec![vec![Some(count)]])
-                .await;
+            return self.reply_table(vec![columns::count(name)], vec![vec![Some(count)]]).await;
         }
         let Some((offset, count)) = limit(text, tokens.get(2..).unwrap_or_default()) else {
             let detail = "behind SHOW WARNINGS follows nothing but LIMIT [offset,] count";
@@ -130,11 +132,7 @@ impl<S: Stream> Session<S> {
             .take(count)
             .map(|row| vec![Some(row.level.clone()), Some(row.code.clone()), Some(row.message.clone())])
             .collect();
-        let columns = vec![
-            ("Level".to_owned(), ColumnKind::Text),
-            ("Code".to_owned(), ColumnKind::Number),
-            ("Message".to_owned(), ColumnKind::Text),
-        ];
+        let columns = columns::conditions(&self.variables);
         self.reply_table(columns, rows).await
     }
 
@@ -234,7 +232,10 @@ impl<S: Stream> Session<S> {
                 Ok(self.client.reply(Reply::Ok(ok)).await?)
             }
             orders::Answer::Table { columns, rows } => {
-                let columns = columns.into_iter().map(|name| (name.to_owned(), ColumnKind::Text)).collect();
+                let columns = columns
+                    .into_iter()
+                    .map(|name| ColumnDefinition::local(name, ColumnKind::Text, UTF8MB4_GENERAL_CI))
+                    .collect();
                 self.reply_table(columns, rows).await
             }
         }
@@ -242,13 +243,9 @@ impl<S: Stream> Session<S> {
 
     async fn reply_table(
         &mut self,
-        columns: Vec<(String, ColumnKind)>,
+        columns: Vec<ColumnDefinition>,
         rows: Vec<Vec<Option<String>>>,
     ) -> Result<(), End> {
-        let columns = columns
-            .iter()
-            .map(|(name, kind)| ColumnDefinition::local(name, *kind, UTF8MB4_GENERAL_CI))
-            .collect();
         let rows = rows
             .into_iter()
             .map(|row| row.into_iter().map(|value| value.map(String::into_bytes)).collect())

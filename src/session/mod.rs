@@ -15,6 +15,7 @@ mod begin;
 mod binary;
 mod chain;
 mod change_user;
+mod columns;
 mod diagnostics;
 mod execute;
 mod fields;

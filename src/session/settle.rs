@@ -42,8 +42,12 @@ impl<S: Stream> Session<S> {
         }
         self.transaction.observe(&held.shard, held.in_transaction);
         self.diagnostics.counted_on_server = statement.features.has(Feature::CalcFoundRows);
-        held.diagnostics =
-            outcome.error.is_some() || outcome.warnings > 0 || statement.features.has(Feature::CalcFoundRows);
+        // Showing warnings does not clear them.
+        let shown = held.diagnostics && outcome.error.is_none() && self.is_show_warnings(text, statement);
+        held.diagnostics = shown
+            || outcome.error.is_some()
+            || outcome.warnings > 0
+            || statement.features.has(Feature::CalcFoundRows);
         held.tainted |= taints(statement);
         let (context, database) = self.reading(&asked);
         match pin_reason(statement, text, context, database) {

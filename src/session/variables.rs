@@ -18,6 +18,9 @@ use crate::backend::SessionState;
 use crate::sql::{Charset, Context, Flavor, SqlMode};
 use crate::wire::{ColumnDefinition, charset_of, collation_name};
 
+const RESULTS: &str = "character_set_results";
+const CONNECTION_COLLATION: &str = "collation_connection";
+
 /// The charset of a session whose login names one that the proxy or the servers do not know.
 const CHARSET_DEFAULT: &str = "utf8mb4";
 /// A server does not take these from a client.
@@ -77,12 +80,15 @@ impl Variables {
         variables.state.set_database(database);
         let charset = login_charset(collation);
         let charset = charset.as_deref().unwrap_or(CHARSET_DEFAULT);
-        for name in ["character_set_client", "character_set_results", "character_set_connection"] {
+        for name in ["character_set_client", "character_set_connection"] {
             variables.state.set(name, charset.as_bytes());
         }
+        variables.state.set(RESULTS, charset.as_bytes());
         variables.track();
         if let Some(collation) = login_collation(collation, &defaults) {
-            variables.state.set("collation_connection", collation.as_bytes());
+            variables.state.set(CONNECTION_COLLATION, collation.as_bytes());
+            // Columns of text have it in results too.
+            variables.state.set(RESULTS, collated(charset, &collation).as_bytes());
         }
         variables.context.charset = Charset::from_name(charset);
         variables.client_charset = charset.to_owned();
@@ -91,15 +97,15 @@ impl Variables {
 
     /// The fleet's servers turn out to read otherwise than was known at the login. What the session has set stays.
     pub(crate) fn follow(&mut self, defaults: Context) {
-        let before = login_collation(self.login_collation, &self.defaults);
-        let charset = login_charset(self.login_collation);
-        let charset = charset.as_deref().unwrap_or(CHARSET_DEFAULT);
-        if self.name_of("collation_connection") == before.as_deref()
-            && self.name_of("character_set_connection") == Some(charset)
-        {
-            match login_collation(self.login_collation, &defaults) {
-                Some(now) => self.state.set("collation_connection", now.as_bytes()),
-                None => self.state.unset("collation_connection"),
+        let login = |defaults: Context| Variables::from_login(self.login_collation, None, defaults).state;
+        let (before, now) = (login(self.defaults), login(defaults));
+        for name in [CONNECTION_COLLATION, RESULTS] {
+            let untouched = self.state.value(name) == before.value(name)
+                && self.state.value("character_set_connection") == before.value("character_set_connection");
+            match now.value(name) {
+                Some(value) if untouched => self.state.set(name, value),
+                None if untouched => self.state.unset(name),
+                Some(_) | None => {}
             }
         }
         let mode = if self.state.value("sql_mode").is_some() { self.context.mode } else { defaults.mode };
@@ -119,6 +125,12 @@ impl Variables {
     /// As after COM_RESET_CONNECTION; the database stays.
     pub(crate) fn reset(&mut self) {
         *self = Variables::from_login(self.login_collation, self.state.database(), self.defaults);
+        // MySQL forgets the login's collation, MariaDB goes back to it.
+        if self.defaults.flavor == Flavor::MySql {
+            let charset = self.client_charset.clone();
+            self.state.unset(CONNECTION_COLLATION);
+            self.state.set(RESULTS, charset.as_bytes());
+        }
     }
 
     /// What every connection must carry that runs the session's statements.
@@ -146,7 +158,13 @@ impl Variables {
 
     /// The character set of results, to read what a server answered; `None` is none or not known.
     pub(crate) fn results_charset(&self) -> Option<&str> {
-        self.name_of("character_set_results").filter(|name| !name.eq_ignore_ascii_case("NULL"))
+        let name = self.name_of(RESULTS)?.split(' ').next()?;
+        Some(name).filter(|name| !name.eq_ignore_ascii_case("NULL"))
+    }
+
+    /// The collation of results, where one was named with their character set.
+    pub(crate) fn results_collation(&self) -> Option<&str> {
+        self.name_of(RESULTS)?.rsplit_once(' ').map(|(_, collation)| collation)
     }
 
     /// Applies what [`Variables::decide`] found, after the server has said OK. Then the connection's `state` is this state.
@@ -220,6 +238,11 @@ impl Variables {
     fn name_of(&self, variable: &str) -> Option<&str> {
         self.state.value(variable).and_then(|text| std::str::from_utf8(text).ok())
     }
+}
+
+/// The value of `character_set_results` where a collation was named with it: see `backend::SessionState`.
+fn collated(charset: &str, collation: &str) -> String {
+    format!("{charset} COLLATE {collation}")
 }
 
 /// Whether the servers tell when a statement changed more of the session's state than its text says.

@@ -6,6 +6,9 @@ use mysql_common::collations::{Collation, CollationId};
 /// `utf8mb4_general_ci`: known to every server since 5.5, so the proxy names it in its own logins.
 pub const UTF8MB4_GENERAL_CI: u16 = 45;
 
+/// Above the ids that MySQL gives to its collations.
+const COLLATIONS_END: u16 = 400;
+
 /// The name of collation `id`.
 pub fn collation_name(id: u16) -> Option<String> {
     resolve(id).map(|collation| collation.collation().to_ascii_lowercase())
@@ -28,6 +31,17 @@ pub fn default_collation_of(charset: &str) -> Option<u16> {
     (1..256).find(|&id| {
         resolve(id).is_some_and(|found| found.is_default() && found.charset().eq_ignore_ascii_case(&charset))
     })
+}
+
+/// The id of a collation by its name, as far as ids are known here.
+pub fn collation_of(name: &str) -> Option<u16> {
+    (1..COLLATIONS_END)
+        .find(|&id| resolve(id).is_some_and(|found| found.collation().eq_ignore_ascii_case(name)))
+}
+
+/// The most bytes that one character has.
+pub fn character_bytes(id: u16) -> u32 {
+    resolve(id).map_or(1, |collation| u32::from(collation.max_len()))
 }
 
 fn resolve(id: u16) -> Option<Collation<'static>> {
@@ -54,6 +68,17 @@ mod tests {
         }
         assert_eq!(collation_name(0), None);
         assert_eq!(collation_name(60_000), None);
+    }
+
+    #[test]
+    fn collations_are_found_by_name_and_know_their_widest_character() {
+        for (name, id, bytes) in
+            [("UTF8MB4_unicode_ci", 224, 4), ("latin1_german1_ci", 5, 1), ("gbk_bin", 87, 2)]
+        {
+            assert_eq!(collation_of(name), Some(id));
+            assert_eq!(character_bytes(id), bytes);
+        }
+        assert_eq!(collation_of("utf8mb4_klingon_ci"), None);
     }
 
     #[test]

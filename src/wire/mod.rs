@@ -36,7 +36,9 @@ pub use capability::{
 };
 pub use chain::Chaining;
 pub use codec::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
-pub use collation::{UTF8MB4_GENERAL_CI, charset_of, collation_name, default_collation_of};
+pub use collation::{
+    UTF8MB4_GENERAL_CI, character_bytes, charset_of, collation_name, collation_of, default_collation_of,
+};
 pub use command::{Command, command_packet, query_packet};
 pub use compression::{Algorithm, COMPRESSED_HEADER_BYTES, Compression, PIECE_BYTES};
 pub use file::{FilePart, FileReader};

@@ -39,15 +39,12 @@ impl Sides {
     async fn pair(&self, capabilities: u32) -> Pair {
         let plain = ([127, 0, 0, 1], self.plain.server.port).into();
         let database = Some(self.database.name.as_str());
-        let mut pair = Pair {
+        Pair {
             deprecate_eof: capabilities & DEPRECATE_EOF != 0,
             plain: Raw::login(plain, APP.0, APP.1, database, capabilities).await,
             proxy: Raw::login(self.proxy.mysql, APP.0, APP.1, database, capabilities).await,
             differences: Vec::new(),
-        };
-        // The collation of results is that of the login on a server, the character set's default through the proxy.
-        pair.query("SET NAMES utf8mb4").await;
-        pair
+        }
     }
 }
 
@@ -127,7 +124,7 @@ async fn several_statements_are_answered_as_by_one_server() {
                 "SELECT n FROM t; ROLLBACK; SELECT n FROM t",
                 "SET autocommit = 0; SELECT n FROM t; COMMIT; SET autocommit = 1",
                 "SET @a = 5; SELECT @a; SET @a = 6; SELECT @a",
-                "SELECT CAST('x' AS SIGNED); SHOW WARNINGS; SELECT 1",
+                "SELECT CAST('x' AS SIGNED); SHOW WARNINGS; SHOW COUNT(*) WARNINGS; SHOW WARNINGS; SELECT 1",
                 "DROP PROCEDURE IF EXISTS none; SELECT 1",
             ] {
                 pair.query(sql).await;
@@ -141,6 +138,36 @@ async fn several_statements_are_answered_as_by_one_server() {
             pair.query("SELECT 1; SELECT 2").await;
             pair.agree();
         }
+    }
+}
+
+/// What the proxy computes itself, and text in the collation that the login or SET NAMES chose.
+#[tokio::test]
+async fn columns_have_the_types_and_collations_of_one_server() {
+    for program in flavors() {
+        let sides = Sides::open(&program).await;
+        let mut pair = sides.pair(MULTI_STATEMENTS | MULTI_RESULTS).await;
+        for names in [
+            "DO 1",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
+            "SET character_set_results = latin1",
+            "SET collation_connection = utf8mb4_bin",
+            "SET character_set_results = utf8mb4",
+            "SET NAMES gbk",
+            "SET character_set_results = NULL",
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        ] {
+            pair.query(names).await;
+            // The proxy has no warnings to show, and answers itself.
+            for sql in ["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SHOW COUNT(*) ERRORS"] {
+                pair.query(sql).await;
+            }
+            pair.query("SELECT s, 'x', @@version_comment, DATABASE() FROM t").await;
+            pair.query("SELECT ROW_COUNT()").await;
+            pair.query("SELECT LAST_INSERT_ID() AS id").await;
+            pair.query("DO 1").await;
+        }
+        pair.agree();
     }
 }
 

@@ -119,6 +119,32 @@ fn character_set_and_collation_of_the_connection_change_together() {
     assert_eq!(named.fits(&gone), Fit::Reset);
 }
 
+/// SET NAMES is the only statement that chooses the collation of results, and it sets the other three.
+#[test]
+fn a_collation_of_results_is_reached_by_set_names_before_everything_else() {
+    let login = [
+        ("character_set_client", "utf8mb4"),
+        ("character_set_connection", "utf8mb4"),
+        ("character_set_results", "utf8mb4 COLLATE utf8mb4_bin"),
+        ("collation_connection", "utf8mb4_bin"),
+    ];
+    let names = "SET NAMES utf8mb4 COLLATE utf8mb4_bin, @@session.character_set_client = utf8mb4, \
+                 @@session.character_set_connection = utf8mb4, @@session.collation_connection = utf8mb4_bin";
+    let want = state(None, &login);
+    assert_eq!(commands(&state(None, &[]).prepare(&want)), [set(names)]);
+    // Whatever the connection carries of the other three is overwritten.
+    let have = state(None, &[&login[..2], &[("character_set_results", "utf8mb4"), login[3]]].concat());
+    assert_eq!(have.fits(&want), Fit::Prepare { commands: 1 });
+    assert_eq!(commands(&have.prepare(&want)), [set(names)]);
+    let ansi = state(None, &[&login[..], &[("sql_mode", "'ANSI'")]].concat());
+    assert_eq!(commands(&want.prepare(&ansi)), [set("SET @@session.sql_mode = 'ANSI'")]);
+    assert_eq!(
+        commands(&want.prepare(&have)),
+        [set("SET @@session.character_set_results = utf8mb4")],
+        "the default of the server again"
+    );
+}
+
 #[test]
 fn a_clone_that_changes_leaves_the_original_alone() {
     let one = state(Some("shop"), &[("a", "1")]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::pin::{Pin, Until};
 use super::text::{Constant, VALUE_BYTES_MAX, constant, is_name, read_back};
-use super::{Change, Changes, Variables};
+use super::{Change, Changes, RESULTS, Variables, collated};
 use crate::error::ClientError;
 use crate::sql::{AssignedValue, Assignment, Charset, SqlMode, Target};
 
@@ -310,7 +310,10 @@ impl Variables {
             outcome.set(name, charset.as_bytes());
         }
         match collation {
-            Some(collation) => outcome.set("collation_connection", collation),
+            Some(collation) => {
+                outcome.set("collation_connection", collation);
+                outcome.set(RESULTS, collated(charset, collation));
+            }
             None => outcome.unset("collation_connection"),
         }
         outcome.changes.list.push(Change::Charset(Charset::from_name(charset)));

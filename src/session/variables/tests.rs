@@ -44,10 +44,13 @@ fn pinned(verdict: Verdict) -> Option<&'static str> {
 #[test]
 fn a_login_sets_the_charset_of_its_collation_exactly() {
     let variables = session();
-    for name in ["character_set_client", "character_set_results", "character_set_connection"] {
+    for name in ["character_set_client", "character_set_connection"] {
         assert_eq!(value(&variables, name), Some("utf8mb4"));
     }
     assert_eq!(value(&variables, "collation_connection"), Some("utf8mb4_general_ci"));
+    // Columns of text have the collation of the login, which is not the default of each server.
+    assert_eq!(value(&variables, "character_set_results"), Some("utf8mb4 COLLATE utf8mb4_general_ci"));
+    assert_eq!(variables.results_charset(), Some("utf8mb4"));
     assert_eq!(variables.state().database(), Some("shop"));
     let gbk = Variables::from_login(28, None, defaults());
     assert_eq!((value(&gbk, "character_set_client"), gbk.context().charset), (Some("gbk"), Charset::Gbk));
@@ -66,7 +69,9 @@ fn a_session_follows_the_fleet_but_for_what_it_has_set() {
 
     let mut own = Variables::from_login(28, None, defaults());
     follow(&mut own, "SET sql_mode = 'NO_BACKSLASH_ESCAPES', collation_connection = gbk_bin");
+    follow(&mut own, "SET character_set_results = latin1");
     own.follow(mariadb);
+    assert_eq!(value(&own, "character_set_results"), Some("latin1"));
     assert!(own.context().mode.no_backslash_escapes && !own.context().mode.ansi_quotes);
     assert_eq!((own.context().flavor, own.context().charset), (Flavor::MariaDb, Charset::Gbk));
     assert_eq!(value(&own, "collation_connection"), Some("gbk_bin"));
@@ -134,6 +139,7 @@ fn set_names_sets_the_charset_variables() {
     assert_eq!(variables.context().charset, Charset::Gbk);
     follow(&mut variables, "SET NAMES utf8mb4 COLLATE 'utf8mb4_bin'");
     assert_eq!(value(&variables, "collation_connection"), Some("utf8mb4_bin"));
+    assert_eq!(value(&variables, "character_set_results"), Some("utf8mb4 COLLATE utf8mb4_bin"));
     assert_eq!(variables.context().charset, Charset::AsciiSafe);
     follow(&mut variables, "SET collation_connection = latin1_german1_ci");
     assert_eq!(value(&variables, "character_set_connection"), Some("latin1"));
@@ -242,16 +248,26 @@ fn followed_state_is_bounded() {
 
 #[test]
 fn a_reset_goes_back_to_the_login_and_keeps_the_database() {
-    let mut variables = session();
+    let mariadb = Context { flavor: Flavor::MariaDb, server_version: 101_119, ..defaults() };
+    let mut variables = Variables::from_login(45, Some("shop"), mariadb);
     follow(&mut variables, "SET NAMES gbk");
     follow(&mut variables, "SET autocommit = 0");
     follow(&mut variables, "SET sql_mode = ansi");
     variables.set_database(Some("blog"));
     variables.reset();
-    let fresh = Variables::from_login(45, Some("blog"), defaults());
+    let fresh = Variables::from_login(45, Some("blog"), mariadb);
     assert_eq!(variables.state(), fresh.state());
     assert_eq!(variables.context(), fresh.context());
     assert!(variables.autocommit());
+}
+
+#[test]
+fn a_reset_on_mysql_leads_to_the_default_collation() {
+    let mut variables = session();
+    variables.reset();
+    assert_eq!(value(&variables, "collation_connection"), None);
+    assert_eq!(value(&variables, "character_set_results"), Some("utf8mb4"));
+    assert_eq!(value(&variables, "character_set_connection"), Some("utf8mb4"));
 }
 
 #[test]
