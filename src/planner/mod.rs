@@ -5,8 +5,9 @@
 //! * `proof` decides from it whether shards can answer on their own.
 //! * `merge` — what is done with the rows of several shards.
 //! * `query`, `change`, `insert`, `load`, `named` turn that into a [`Plan`], one per family of statements; `unread`, `expression`,
-//!   `view` and `alter` are parts of `named`.
+//!   `view` and `alter` are parts of `named`. `access` says which databases a statement could name besides its plan's.
 
+mod access;
 mod alter;
 mod analysis;
 mod cache;
@@ -31,6 +32,7 @@ mod unread;
 mod view;
 mod walk;
 
+pub(crate) use access::{Denied, denied};
 pub(crate) use cache::{PlanCache, PlanKey};
 pub(crate) use expression::expressions;
 pub(crate) use load::CHARSETS_SPLIT;

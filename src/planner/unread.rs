@@ -64,7 +64,7 @@ fn hides_text(request: &Request<'_>) -> bool {
 }
 
 /// `PREPARE s FROM 'plain'`, `EXECUTE IMMEDIATE 'plain'`, DEALLOCATE.
-fn shows_text(request: &Request<'_>) -> bool {
+pub(super) fn shows_text(request: &Request<'_>) -> bool {
     let mut lexer = sql::Lexer::at(request.text, request.context, request.statement.verb_at as usize);
     let mut tokens = Vec::new();
     while let Ok(token) = lexer.next_token()
@@ -102,11 +102,20 @@ pub(super) fn mentions(text: &[u8], name: &str) -> bool {
         return !text.is_ascii();
     }
     let name = name.as_bytes();
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'$' || *byte >= 0x80;
     !name.is_empty()
         && text.windows(name.len()).enumerate().any(|(at, window)| {
             window.eq_ignore_ascii_case(name)
-                && !at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(is_word)
+                && (!text[..at].last().is_some_and(is_word) || is_version(&text[..at]))
                 && !text.get(at + name.len()).is_some_and(is_word)
         })
+}
+
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'$' || *byte >= 0x80
+}
+
+/// `/*!50000name` is the name behind a version.
+fn is_version(before: &[u8]) -> bool {
+    let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && before[..before.len() - digits].ends_with(b"!")
 }

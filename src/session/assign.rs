@@ -38,6 +38,9 @@ impl<S: Stream> Session<S> {
         if let Some(set) = self.set_own(&assignments) {
             return self.answer(set).await;
         }
+        if let Err(error) = self.may_assign(text, statement) {
+            return self.refuse(&error).await;
+        }
         if self.transaction.is_aborted() && !self.variables.autocommit() && mentions(text, "autocommit") {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
@@ -77,6 +80,13 @@ impl<S: Stream> Session<S> {
             Verdict::FollowAfterReadBack { changes, names } => self.set(run, changes, &names, None).await,
             Verdict::Pin { pin, changes, names } => self.set(run, changes, &names, Some(pin)).await,
         }
+    }
+
+    /// Whether the user may name the databases of functions and queries in the values.
+    fn may_assign(&self, text: &[u8], statement: &sql::Statement) -> Result<(), ClientError> {
+        let database = self.variables.state().database();
+        let request = planner::Request { text, statement, context: self.variables.context(), database };
+        self.may_say(&request, None, &self.shared.topology.load())
     }
 
     /// What the values of SET leave behind besides what is assigned: locks by name, variables set within expressions.

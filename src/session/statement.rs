@@ -12,7 +12,7 @@ use super::patience::Patience;
 use super::run::{Account, End, Session};
 use crate::error::ClientError;
 use crate::executor::Stream;
-use crate::planner::{self, Plan, PlanKey};
+use crate::planner::{self, Denied, Plan, PlanKey};
 use crate::router::{self, Route, RouteError, SessionView};
 use crate::sql::{self, Feature, HintRole, Kind, ScanError};
 use crate::topology::{Role, SYSTEM_SCHEMAS, Topology};
@@ -141,7 +141,7 @@ impl<S: Stream> Session<S> {
         loop {
             let topology = self.shared.topology.load();
             let plan = self.plan(asked, &topology);
-            if let Err(error) = self.may_name(&plan.tables) {
+            if let Err(error) = self.may_run(&plan, asked, &topology) {
                 return self.refuse(&error).await;
             }
             let route = match self.route(&plan, asked, &topology).await {
@@ -168,12 +168,40 @@ impl<S: Stream> Session<S> {
             let listed = SYSTEM_SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(database))
                 || allowed.iter().any(|name| name.eq_ignore_ascii_case(database));
             if !listed {
-                let detail =
-                    format!("Access denied for user '{}'@'%' to database '{database}'", self.user.name);
-                return Err(ClientError::new("SW1007", detail));
+                return Err(access_denied(&self.user.name, &format!("to database '{database}'")));
             }
         }
         Ok(())
+    }
+
+    /// Whether the user may name all databases that the statement can name.
+    pub(super) fn may_run(
+        &self,
+        plan: &Plan,
+        asked: Asked<'_>,
+        topology: &Topology,
+    ) -> Result<(), ClientError> {
+        self.may_name(&plan.tables)?;
+        let (context, database) = self.reading(&asked);
+        let request = planner::Request { text: asked.text, statement: asked.statement, context, database };
+        self.may_say(&request, Some(plan), topology)
+    }
+
+    pub(super) fn may_say(
+        &self,
+        request: &planner::Request<'_>,
+        plan: Option<&Plan>,
+        topology: &Topology,
+    ) -> Result<(), ClientError> {
+        let Some(allowed) = self.user.databases.as_deref() else { return Ok(()) };
+        let user = &self.user.name;
+        match planner::denied(request, plan, allowed, topology) {
+            None => Ok(()),
+            Some(Denied::Database(name)) => Err(access_denied(user, &format!("to database '{name}'"))),
+            Some(Denied::Hidden) => {
+                Err(access_denied(user, "to a statement whose text does not show what it names"))
+            }
+        }
     }
 
     /// How a statement is read, and in which database its names are: as at the moment when it was prepared, if it was.
@@ -354,4 +382,8 @@ pub(super) fn scan_refusal(error: &ScanError) -> ClientError {
         ScanError::BadHint { .. } => ClientError::new("SW1214", error.to_string()),
         ScanError::TooMany { .. } => ClientError::new("SW1210", error.to_string()),
     }
+}
+
+fn access_denied(user: &str, what: &str) -> ClientError {
+    ClientError::new("SW1007", format!("Access denied for user '{user}'@'%' {what}"))
 }

@@ -17,6 +17,7 @@ mod choosing;
 mod client_login;
 mod commands;
 mod compressed;
+mod confined;
 mod conformance;
 mod daily;
 mod demo;

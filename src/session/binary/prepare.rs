@@ -125,7 +125,7 @@ impl<S: Stream> Session<S> {
         }
         let asked = Asked::text(text, statement);
         let plan = self.plan(asked, topology);
-        self.may_name(&plan.tables)?;
+        self.may_run(&plan, asked, topology)?;
         let view = self.view(asked, topology)?;
         let shard = match (&plan.routing, view.shard) {
             (Routing::Refused { error, unless_shard_chosen }, chosen)
