@@ -53,7 +53,8 @@ impl<S: Stream> Session<S> {
         if let Some(column) = asks_for_mode(text, statement) {
             let mode = self.mode().name().to_owned();
             self.diagnostics.answered(1);
-            self.reply_table(vec![(column, ColumnKind::Text)], vec![vec![Some(mode)]]).await?;
+            let column = ColumnDefinition::local(&column, ColumnKind::Text, UTF8MB4_GENERAL_CI);
+            self.reply_table(vec![column], vec![vec![Some(mode)]]).await?;
             return Ok(true);
         }
         let features = statement.features;
