@@ -18,6 +18,11 @@ pub(crate) enum Command {
     },
     /// Ends a session.
     Kill(u32),
+    /// Ends the branches of a transaction that were left prepared; `commit` where nobody can say how it was decided.
+    Resolve {
+        id: String,
+        commit: Option<bool>,
+    },
     /// Ends a session's running statement only.
     KillStatement(u32),
     Help,
@@ -30,18 +35,23 @@ pub(crate) enum Subject {
     Pools,
     Sessions,
     Pins,
+    Transactions,
     Map,
     Variables,
     Errors,
 }
 
 /// What HELP lists and suggestions are taken from; the words up to the first that is not in capitals are matched.
-pub(crate) const STATEMENTS: [(&str, &str); 14] = [
+pub(crate) const STATEMENTS: [(&str, &str); 17] = [
     ("SHOW SHARDS", "shards with their servers and schemes"),
     ("SHOW SERVERS", "servers as the last probe saw them: state, version, lag"),
     ("SHOW POOLS", "connections to servers: in use, idle, waited for"),
     ("SHOW SESSIONS", "clients and what they do"),
     ("SHOW PINS", "sessions that keep a connection of their own, and why"),
+    (
+        "SHOW TRANSACTIONS",
+        "branches of transactions over several shards that are prepared and have not ended",
+    ),
     ("SHOW MAP", "the shard map that is served: version, schemes, tables"),
     ("SHOW VARIABLES", "the settings in force, without secrets"),
     ("SHOW ERRORS", "the catalogue of the proxy's own errors"),
@@ -50,6 +60,8 @@ pub(crate) const STATEMENTS: [(&str, &str); 14] = [
     ("SWITCHOVER <shard> TO <server>", "makes a replica the primary: writes wait, nothing is lost"),
     ("KILL <id>", "ends a session"),
     ("KILL QUERY <id>", "ends the running statement of a session"),
+    ("RESOLVE <id>", "ends a transaction's branches as its deciding shard says"),
+    ("RESOLVE <id> COMMIT", "or ROLLBACK: the same where the deciding shard is lost for good"),
     ("HELP", "this list; SHOW … LIKE 'pattern' keeps the rows with a matching value"),
 ];
 
@@ -72,6 +84,7 @@ impl Command {
             "RELOAD" if rest.is_empty() => Some(Command::Reload),
             "SWITCHOVER" => switchover(rest),
             "KILL" => kill(rest),
+            "RESOLVE" => resolve(rest),
             "HELP" if rest.is_empty() => Some(Command::Help),
             _ => None,
         };
@@ -87,6 +100,7 @@ fn show(text: &str) -> Option<Command> {
         "POOLS" => Subject::Pools,
         "SESSIONS" => Subject::Sessions,
         "PINS" => Subject::Pins,
+        "TRANSACTIONS" => Subject::Transactions,
         "MAP" => Subject::Map,
         "VARIABLES" => Subject::Variables,
         "ERRORS" => Subject::Errors,
@@ -100,6 +114,18 @@ fn show(text: &str) -> Option<Command> {
         return None;
     }
     Some(Command::Show { subject, like: Some(unquote(pattern)?) })
+}
+
+fn resolve(text: &str) -> Option<Command> {
+    let (id, how) = split_word(text);
+    let commit = match how.to_ascii_uppercase().as_str() {
+        "" => None,
+        "COMMIT" => Some(true),
+        "ROLLBACK" => Some(false),
+        _ => return None,
+    };
+    let id = id.trim_matches(['\'', '"']).to_ascii_lowercase();
+    (!id.is_empty()).then_some(Command::Resolve { id, commit })
 }
 
 fn switchover(text: &str) -> Option<Command> {

@@ -11,7 +11,7 @@ use super::command::{Command, Subject};
 use super::{settings, tables};
 use crate::backend::PoolStatus;
 use crate::config::Settings;
-use crate::control::{MapStatus, ServerStatus};
+use crate::control::{InDoubt, MapStatus, ServerStatus};
 use crate::error::ClientError;
 use crate::session::{Answer, Order, Registry};
 use crate::task::Scope;
@@ -36,6 +36,9 @@ pub(crate) struct Sources {
     pub(crate) pools: Arc<dyn Fn() -> Vec<PoolStatus> + Send + Sync>,
     pub(crate) servers: Arc<dyn Fn() -> Vec<ServerStatus> + Send + Sync>,
     pub(crate) map: Arc<dyn Fn() -> MapStatus + Send + Sync>,
+    pub(crate) in_doubt: Arc<dyn Fn() -> Arc<[InDoubt]> + Send + Sync>,
+    /// Of a transaction by its id, and whether to commit it where nobody can say.
+    pub(crate) resolve: Arc<dyn Fn(String, Option<bool>) -> Reloading + Send + Sync>,
     pub(crate) reload: Arc<dyn Fn() -> Reloading + Send + Sync>,
     /// Makes a server the primary of a shard.
     pub(crate) switch_over: Arc<dyn Fn(String, String) -> Reloading + Send + Sync>,
@@ -85,6 +88,10 @@ impl Operator {
                 tracing::info!(user, session = id, "kill of a statement ordered");
                 self.killed(id, self.sources.sessions.kill_statement(id))
             }
+            Command::Resolve { id, commit } => {
+                tracing::info!(user, transaction = id, ?commit, "resolution of a transaction ordered");
+                (self.sources.resolve)(id, commit).await.map(|message| Answer::Done { message })
+            }
             Command::Help => Ok(tables::help()),
         }
     }
@@ -97,6 +104,7 @@ impl Operator {
             Subject::Pools => tables::pools(&(sources.pools)()),
             Subject::Sessions => tables::sessions(&sources.sessions.status()),
             Subject::Pins => tables::pins(&sources.sessions.status()),
+            Subject::Transactions => tables::transactions(&(sources.in_doubt)()),
             Subject::Map => tables::map(&sources.topology.load(), &(sources.map)()),
             Subject::Variables => tables::pairs(["name", "value"], settings::rows(&self.settings())),
             Subject::Errors => tables::errors(),

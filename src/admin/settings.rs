@@ -103,6 +103,10 @@ fn limits(rows: &mut Rows, settings: &Settings) {
 }
 
 fn control_and_log(rows: &mut Rows, settings: &Settings) {
+    let transactions = &settings.transactions;
+    rows.push("transactions.mode", transactions.mode.name());
+    rows.time("transactions.recover_after", transactions.recover_after);
+    rows.time("transactions.idle_timeout", transactions.idle_timeout);
     let control = &settings.control;
     rows.push("control.user", &control.credential.user);
     rows.push("control.password", if control.credential.password.is_empty() { "none" } else { "***" });

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use super::command::STATEMENTS;
 use crate::backend::PoolStatus;
 use crate::config::print_points;
-use crate::control::{MapStatus, ServerStatus};
+use crate::control::{InDoubt, MapStatus, ServerStatus};
 use crate::error::CATALOGUE;
 use crate::session::{Answer, SessionStatus};
 use crate::topology::{Key, KeyFunction, Placement, Placing, Role, Scheme, ShardId, Topology};
@@ -64,6 +64,19 @@ pub(crate) fn servers(servers: &[ServerStatus]) -> Answer {
         ],
         rows,
     )
+}
+
+pub(crate) fn transactions(branches: &[InDoubt]) -> Answer {
+    let rows = branches.iter().map(|branch| {
+        vec![
+            text(&branch.id),
+            text(&branch.shard),
+            text(&branch.decider),
+            text(format!("{:.3}", branch.age.as_secs_f64())),
+            branch.last_error.clone(),
+        ]
+    });
+    table(&["transaction", "shard", "decided_on", "prepared_seconds", "last_error"], rows)
 }
 
 pub(crate) fn pools(pools: &[PoolStatus]) -> Answer {

@@ -14,7 +14,7 @@ use super::serve;
 use crate::backend::{Flavor, PoolStatus};
 use crate::config::{
     AuthPlugin, CompressionOffer, ControlSettings, Credential, Limits, Listen, LogFormat, LogSettings,
-    PasswordProof, PoolSettings, Requirement, Settings, User,
+    PasswordProof, PoolSettings, Requirement, Settings, TransactionMode, TransactionSettings, User,
 };
 use crate::control::{MapStatus, ServerStatus};
 use crate::error::ClientError;
@@ -94,6 +94,11 @@ fn settings() -> Settings {
             merge_bytes_max: 64 << 20,
             scratch_rows_max: 1_000_000,
             scratch_bytes_max: 256 << 20,
+        },
+        transactions: TransactionSettings {
+            mode: TransactionMode::Atomic,
+            recover_after: Duration::from_secs(10),
+            idle_timeout: Duration::ZERO,
         },
         control: ControlSettings {
             credential: Arc::new(Credential { user: "monitor".to_owned(), password: SECRET.to_owned() }),
@@ -218,6 +223,16 @@ fn proxy_with(settings: Settings) -> Proxy {
         settings,
         pools: Arc::new(|| vec![pool_status()]),
         servers: Arc::new(|| vec![server_status()]),
+        in_doubt: Arc::new(|| {
+            Arc::from(vec![crate::control::InDoubt {
+                id: "00000000000000ab-11".to_owned(),
+                shard: "north".into(),
+                decider: "south".into(),
+                age: Duration::from_millis(2500),
+                last_error: None,
+            }])
+        }),
+        resolve: Arc::new(|id, commit| Box::pin(async move { Ok(format!("{id} {commit:?}")) })),
         map: Arc::new(|| MapStatus {
             version: MapVersion(17),
             epoch: Epoch(1),

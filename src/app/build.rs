@@ -29,6 +29,7 @@ use crate::session::{self, Gate, Orders, Registry, Shared, Waits};
 use crate::task::{Reactors, Scope};
 use crate::telemetry::{MetricRegistry, logging, register_process};
 use crate::topology::TopologyHandle;
+use crate::transaction::{Failpoint, Numbering};
 
 /// Orders that may wait; sessions wait behind them.
 const ORDERS_MAX: usize = 64;
@@ -78,7 +79,8 @@ pub(super) async fn build(
     let certificate = settings.tls.as_ref().map(load_certificate).transpose()?;
 
     let control = Arc::new(Control::start(&root, loaded, config));
-    let known = async { tokio::join!(control.until_ready(), control.until_probed()) };
+    let known =
+        async { tokio::join!(control.until_ready(), control.until_probed(), control.until_recovering()) };
     if tokio::time::timeout(settings.control.probe_timeout + PROBE_GRACE, known).await.is_err() {
         tracing::warn!("not every shard told its tables and its version yet; serving all the same");
     }
@@ -101,6 +103,8 @@ pub(super) async fn build(
         gate,
         orders,
         fleet,
+        failpoint: Failpoint::from_environment(),
+        transactions: Numbering::new(RandomState::new().hash_one(started)),
         metrics: SessionMetrics::register(&metrics),
         executor_metrics: ExecutorMetrics::register(&metrics),
         draining: CancellationToken::new(),

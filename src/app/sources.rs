@@ -19,6 +19,7 @@ pub(super) fn of_admin(
     reloading: Reloading,
 ) -> admin::Sources {
     let (of_servers, of_map) = (Arc::clone(control), Arc::clone(control));
+    let (of_branches, resolving) = (Arc::clone(control), Arc::clone(control));
     let switching = Arc::clone(control);
     let (of_pools, explaining) = (Arc::clone(pools), Arc::clone(shared));
     admin::Sources {
@@ -28,6 +29,11 @@ pub(super) fn of_admin(
         pools: Arc::new(move || of_pools.status()),
         servers: Arc::new(move || of_servers.servers()),
         map: Arc::new(move || of_map.map()),
+        in_doubt: Arc::new(move || of_branches.in_doubt()),
+        resolve: Arc::new(move |id, commit| {
+            let control = Arc::clone(&resolving);
+            Box::pin(async move { control.resolve(&id, commit).await })
+        }),
         reload: Arc::new(move || {
             let reloading = reloading.clone();
             Box::pin(async move { reloading.reload().await })
@@ -67,6 +73,7 @@ pub(super) fn of_http(
 ) -> http::Sources {
     let (of_servers, of_map, of_readiness) = (Arc::clone(control), Arc::clone(control), Arc::clone(control));
     let (of_pools, draining) = (Arc::clone(pools), shared.draining.clone());
+    let (of_branches, recovered) = (Arc::clone(control), Arc::clone(control.recovered()));
     http::Sources {
         metrics,
         topology: control.topology(),
@@ -74,6 +81,8 @@ pub(super) fn of_http(
         pools: Arc::new(move || of_pools.status()),
         servers: Arc::new(move || of_servers.servers()),
         map: Arc::new(move || of_map.map()),
+        in_doubt: Arc::new(move || of_branches.in_doubt()),
+        recovered,
         not_ready: Arc::new(move || {
             let mut reasons = Vec::new();
             if draining.is_cancelled() {

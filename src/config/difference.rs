@@ -49,7 +49,7 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
     fn print(value: impl Debug) -> String {
         format!("{value:?}")
     }
-    let Settings { listen, tls, pool, limits, control, log, users: _, map, workers } = settings;
+    let Settings { listen, tls, pool, limits, transactions, control, log, users: _, map, workers } = settings;
     vec![
         ("map", AtOnce, print(map)),
         ("workers", Restart, print(workers)),
@@ -90,6 +90,9 @@ fn keys(settings: &Settings) -> Vec<(&'static str, Takes, String)> {
         ("limits.merge_bytes_max", AtOnce, print(limits.merge_bytes_max)),
         ("limits.scratch_rows_max", AtOnce, print(limits.scratch_rows_max)),
         ("limits.scratch_bytes_max", AtOnce, print(limits.scratch_bytes_max)),
+        ("transactions.mode", AtOnce, print(transactions.mode.name())),
+        ("transactions.recover_after", AtOnce, print(transactions.recover_after)),
+        ("transactions.idle_timeout", AtOnce, print(transactions.idle_timeout)),
         ("control.user", AtOnce, print(&control.credential.user)),
         ("control.probe_interval", AtOnce, print(control.probe_interval)),
         ("control.probe_timeout", AtOnce, print(control.probe_timeout)),

@@ -16,6 +16,8 @@ use super::scheme_file::read_scheme;
 use super::secret::Surroundings;
 
 pub(super) const TABLES_PER_DATABASE_MAX: usize = 100_000;
+/// Branches of transactions name the deciding shard: 64 bytes, six of which number the branch.
+const SHARD_NAME_BYTES_MAX: usize = 58;
 const MYSQL_PORT: u16 = 3306;
 /// MySQL's limit for identifiers.
 const NAME_CHARACTERS_MAX: usize = 64;
@@ -151,6 +153,10 @@ fn read_shard(
                 format!("the shard name \"{}\" cannot be written in hints", name.value),
                 help,
             );
+        }
+        if name.value.len() > SHARD_NAME_BYTES_MAX {
+            let message = format!("the shard name is {} bytes long", name.value.len());
+            reader.fault(&name.span, message, format!("at most {SHARD_NAME_BYTES_MAX} fit XA identifiers"));
         }
         names.claim(reader.document, "shard", name);
     }

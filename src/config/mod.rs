@@ -27,10 +27,10 @@ pub(crate) use network::Network;
 pub(crate) use settings::{
     AuthPlugin, CertificateNames, ClientCertificates, ClientTls, CompressionOffer, ControlSettings,
     Credential, LogFormat, LogSettings, PasswordProof, PoolSettings, ReadConsistency, Requirement, Settings,
-    User,
+    TransactionMode, User,
 };
 #[cfg(test)]
-pub(crate) use settings::{Limits, Listen};
+pub(crate) use settings::{Limits, Listen, TransactionSettings};
 
 #[cfg(test)]
 mod tests;

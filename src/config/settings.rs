@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub(crate) users: HashMap<String, Arc<User>>,
     pub(crate) pool: PoolSettings,
     pub(crate) limits: Limits,
+    pub(crate) transactions: TransactionSettings,
     pub(crate) control: ControlSettings,
     pub(crate) log: LogSettings,
     /// The file of the shard map, absolute.
@@ -241,6 +242,45 @@ pub(crate) struct Limits {
     pub(crate) scratch_rows_max: usize,
     /// Their values, in bytes.
     pub(crate) scratch_bytes_max: usize,
+}
+
+/// How a transaction that writes on several shards ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) enum TransactionMode {
+    /// On all of them or on none.
+    #[default]
+    Atomic,
+    /// There is none: a second shard is refused.
+    Single,
+    /// Shard by shard. What is lost in between is told.
+    BestEffort,
+}
+
+impl TransactionMode {
+    pub(crate) const ALL: [TransactionMode; 3] =
+        [TransactionMode::Atomic, TransactionMode::Single, TransactionMode::BestEffort];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TransactionMode::Atomic => "atomic",
+            TransactionMode::Single => "single",
+            TransactionMode::BestEffort => "best_effort",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<TransactionMode> {
+        TransactionMode::ALL.into_iter().find(|mode| mode.name().eq_ignore_ascii_case(name))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TransactionSettings {
+    /// Of sessions that have not said otherwise.
+    pub(crate) mode: TransactionMode,
+    /// A branch that has been prepared for this long is in doubt.
+    pub(crate) recover_after: Duration,
+    /// A client that leaves a transaction open for this long without a command is disconnected; zero is never.
+    pub(crate) idle_timeout: Duration,
 }
 
 /// How the control plane talks to the servers.

@@ -17,7 +17,7 @@ use super::read::{At, Document, Reader, suggest};
 use super::secret::{Surroundings, secret};
 use super::settings::{
     ClientCertificates, ClientTls, ControlSettings, Credential, Limits, LogFormat, LogSettings, PoolSettings,
-    Settings,
+    Settings, TransactionMode, TransactionSettings,
 };
 use super::user_file::{Asked, read_user};
 
@@ -73,6 +73,7 @@ pub(super) fn read_settings(
     }
     let pool = read_pool(root.table("pool"));
     let limits = read_limits(root.table("limits"));
+    let transactions = read_transactions(root.table("transactions"));
     let control = match root.table("control") {
         Some(control) => read_control(control, around),
         None => {
@@ -94,6 +95,7 @@ pub(super) fn read_settings(
         users,
         pool,
         limits,
+        transactions,
         control,
         log,
         map: absolute,
@@ -329,6 +331,36 @@ fn read_limits(reader: Option<Reader<'_>>) -> Limits {
     };
     reader.finish();
     limits
+}
+
+fn read_transactions(reader: Option<Reader<'_>>) -> TransactionSettings {
+    let default = TransactionSettings {
+        mode: TransactionMode::default(),
+        recover_after: Duration::from_secs(10),
+        idle_timeout: Duration::ZERO,
+    };
+    let reader = or_default!(reader, default);
+    let mode = reader.text("mode");
+    let transactions = TransactionSettings {
+        mode: match mode.as_ref().map(|mode| (mode, TransactionMode::of_name(&mode.value))) {
+            None => default.mode,
+            Some((_, Some(known))) => known,
+            Some((mode, None)) => {
+                let help = suggest(&mode.value, "mode", TransactionMode::ALL.map(TransactionMode::name));
+                reader.fault(&mode.span, format!("unknown transaction mode \"{}\"", mode.value), help);
+                default.mode
+            }
+        },
+        recover_after: time(
+            &reader,
+            "recover_after",
+            Duration::from_millis(100)..=DAY,
+            default.recover_after,
+        ),
+        idle_timeout: time(&reader, "idle_timeout", Duration::ZERO..=YEAR, default.idle_timeout),
+    };
+    reader.finish();
+    transactions
 }
 
 fn read_control(reader: Reader<'_>, around: Surroundings<'_>) -> Option<ControlSettings> {

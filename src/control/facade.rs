@@ -10,13 +10,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::collation::Collations;
 use super::holds::Holds;
 use super::keeper::{Keeper, Order, Outlets};
+use super::recovery::{InDoubt, Recovered, Recovery, Resolve};
 use super::status::{MapStatus, ServerStatus, fleet_version};
 use super::switchover::{Switchover, SwitchoverError};
 use super::weights::Weights;
 use super::{health, publisher};
 use crate::config::{Fault, Faults, Loaded, Settings};
+use crate::error::ClientError;
 use crate::task::Scope;
 use crate::topology::{self, Columns, Epoch, ServerName, Topology, TopologyHandle};
+use crate::transaction::{Decision, GlobalId};
 
 /// Orders that wait for the keeper.
 const ORDERS_MAX: usize = 256;
@@ -37,6 +40,9 @@ pub(crate) struct Control {
     loaded_at: watch::Receiver<SystemTime>,
     orders: mpsc::Sender<Order>,
     weights: Weights,
+    in_doubt: watch::Receiver<Option<Arc<[InDoubt]>>>,
+    recovered: Arc<Recovered>,
+    resolving: mpsc::Sender<Resolve>,
     suspects: mpsc::Sender<ServerName>,
     holds: Holds,
     scope: Scope,
@@ -78,7 +84,12 @@ impl Control {
             outlets: Outlets { facts, settings: settings_out, ready: ready_out, loaded_at: loaded_at_out },
             told: Vec::new(),
         };
+        let (found, in_doubt) = watch::channel(None);
+        let (resolving, resolve) = mpsc::channel(ORDERS_MAX);
+        let recovered = Arc::new(Recovered::default());
+        let recovery = Recovery::new(handle.clone(), settings.clone(), found, Arc::clone(&recovered));
         let token = || scope.token().clone();
+        scope.spawn_lasting("recovery", recovery.run(token(), resolve));
         scope.spawn_lasting("publisher", publisher::run(token(), publisher, base, facts_in, epochs_out));
         scope.spawn_lasting("keeper", keeper.run(token(), orders_in));
         scope.spawn_lasting("health", monitor.run(token()));
@@ -91,6 +102,9 @@ impl Control {
             loaded_at,
             orders,
             weights,
+            in_doubt,
+            recovered,
+            resolving,
             suspects: suspects_out,
             holds,
             scope: scope.clone(),
@@ -223,6 +237,36 @@ impl Control {
         let servers = self.servers.borrow();
         let mut modes = servers.iter().filter_map(|status| status.sql_mode.as_deref());
         modes.next().unwrap_or_default().to_owned()
+    }
+
+    /// Prepared branches as the last round of recovery saw them.
+    pub(crate) fn in_doubt(&self) -> Arc<[InDoubt]> {
+        self.in_doubt.borrow().clone().unwrap_or_else(|| Arc::from(Vec::new()))
+    }
+
+    pub(crate) fn recovered(&self) -> &Arc<Recovered> {
+        &self.recovered
+    }
+
+    /// Ends the branches of a transaction: as it was decided, or `forced` to be committed or rolled back where nobody can say.
+    pub(crate) async fn resolve(&self, id: &str, forced: Option<bool>) -> Result<String, ClientError> {
+        let unknown = || ClientError::new("SW1503", format!("{id:?} is no id of a transaction"));
+        let parsed = GlobalId::parse(id).ok_or_else(unknown)?;
+        let forced = forced.map(|commit| if commit { Decision::Commit } else { Decision::Abort });
+        let stopping = || ClientError::new("SW1501", "Server shutdown in progress");
+        let (reply, outcome) = oneshot::channel();
+        self.resolving.send(Resolve { id: parsed, forced, reply }).await.map_err(|_| stopping())?;
+        match outcome.await.map_err(|_| stopping())? {
+            Ok(ended) => Ok(format!("{ended} branches of transaction {id} have ended")),
+            Err(error) => Err(ClientError::new("SW1311", format!("transaction {id}: {error}"))),
+        }
+    }
+
+    /// Waits for the first round of recovery: until then the table of decisions may be missing. Cancel safe.
+    pub(crate) async fn until_recovering(&self) {
+        let mut found = self.in_doubt.clone();
+        // An error means that the proxy stops.
+        drop(found.wait_for(Option::is_some).await);
     }
 
     pub(crate) fn weights(&self) -> &Weights {

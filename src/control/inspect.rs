@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::collation::Collations;
-use super::{probe, schema};
-use crate::config::{Credential, Loaded};
+use super::{probe, rights, schema};
+use crate::config::{Credential, Loaded, TransactionMode};
 use crate::topology::{Columns, Database, Placement, Role, Table, Topology};
 
 /// What was found.
@@ -73,6 +73,7 @@ pub(crate) async fn inspect(loaded: &Loaded) -> Inspection {
 
 async fn log_in_everywhere(loaded: &Loaded, base: &Topology, inspection: &mut Inspection) {
     let control = &loaded.settings.control;
+    let joint = base.shards.len() > 1 && loaded.settings.transactions.mode == TransactionMode::Atomic;
     let accounts: BTreeMap<&str, &Arc<Credential>> =
         loaded.settings.users.values().map(|user| (user.name.as_str(), &user.server)).collect();
     for shard in &base.shards {
@@ -105,6 +106,16 @@ async fn log_in_everywhere(loaded: &Loaded, base: &Topology, inspection: &mut In
             }
             let outcome = probe.map(|probe| describe(&probe)).map_err(|error| error.to_string());
             inspection.logins.push(login(&control.credential.user, outcome));
+            if joint
+                && role == Role::Primary
+                && reachable
+                && let Ok(mut client) =
+                    Client::connect(server, &control.credential, control.probe_timeout).await
+            {
+                let found = rights::of_control(&mut client, server, &control.credential).await;
+                inspection.findings.extend(found);
+                client.close().await;
+            }
             // Other accounts would only say the same of a server that is not there.
             let mut tried: Vec<&Credential> = vec![&control.credential];
             for credential in accounts.values().filter(|_| reachable) {
@@ -113,7 +124,12 @@ async fn log_in_everywhere(loaded: &Loaded, base: &Topology, inspection: &mut In
                 }
                 tried.push(credential);
                 let outcome = match Client::connect(server, credential, control.probe_timeout).await {
-                    Ok(client) => {
+                    Ok(mut client) => {
+                        if joint && role == Role::Primary {
+                            inspection
+                                .findings
+                                .extend(rights::of_user(&mut client, server, credential).await);
+                        }
                         client.close().await;
                         Ok("logged in".to_owned())
                     }

@@ -8,8 +8,9 @@
 //! * `switchover`, `holds` — a planned change of a primary, and the writes that wait for it.
 //! * `keeper` — the map and its table definitions, up to date.
 //! * `publisher` — the only writer of the topology.
+//! * `recovery` — what proxies that are gone have left prepared.
 //! * `reload` — the files again.
-//! * `inspect` — a map against its servers, for `shardway check --connect`.
+//! * `inspect`, `rights` — a map against its servers and what accounts may do there, for `shardway check --connect`.
 
 mod client;
 mod collation;
@@ -22,7 +23,9 @@ mod inspect;
 mod keeper;
 mod probe;
 mod publisher;
+mod recovery;
 mod reload;
+mod rights;
 mod schema;
 mod status;
 mod switchover;
@@ -30,6 +33,7 @@ mod weights;
 
 pub(crate) use facade::Control;
 pub(crate) use inspect::{Finding, Inspection, inspect};
+pub(crate) use recovery::{InDoubt, Recovered};
 pub(crate) use status::{MapStatus, ServerStatus};
 #[cfg(test)]
 #[cfg(test)]

@@ -1,25 +1,30 @@
 //! Statements without rows on several shards: writes that are split by key, writes of reference tables, definitions.
 //!
-//! Until transactions over shards are atomic, a write runs as BEGIN, statement, and COMMIT once every shard has done its part; an
-//! error on any shard rolls all of them back. What remains is the time between the first COMMIT and the last: a server or proxy
-//! that dies there leaves some shards without the write, and the client is told which (SW1305).
+//! A write of its own is a transaction on all of them, committed atomically (`atomic`) once every shard has done its part, or, where
+//! the session wants it so, by COMMIT on each: then a server or proxy that dies in between leaves some shards without the write, and
+//! the client is told which (SW1305). Within a transaction of the client a savepoint in front makes the statement all or nothing.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::exchange::{Answer, answer, ask};
+use super::atomic::{Member, Resolver, commit_atomically};
+use super::exchange::{Answer, answer, ask, ask_each};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::moment;
 use crate::backend::{BackendError, Connection};
 use crate::error::ClientError;
 use crate::topology::ShardName;
+use crate::transaction::{GlobalId, Xid};
 use crate::wire::{ErrPacket, OkPacket, StatusFlags, query_packet};
 
 /// How long the answers to COMMIT are waited for: a disk may take its time, a client should not wait for ever.
 const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// In front of a statement on several shards; the next one's takes its place.
+const STATEMENT_SAVEPOINT: &str = "shardway_statement";
 
 /// One shard's part in a statement.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub(crate) struct Participant<'a> {
     pub(crate) progress: Progress,
     /// What SHOW WARNINGS showed, where it would not any more.
     pub(crate) warnings: Vec<Vec<Option<Bytes>>>,
+    /// Its connection can be used no more, however the whole ended.
+    pub(crate) lost: bool,
 }
 
 /// How far the answer of one shard was read.
@@ -53,7 +60,14 @@ impl<'a> Participant<'a> {
         connection: &'a mut Connection,
         command: &'a [u8],
     ) -> Participant<'a> {
-        Participant { shard, connection, command, progress: Progress::Begun, warnings: Vec::new() }
+        Participant {
+            shard,
+            connection,
+            command,
+            progress: Progress::Begun,
+            warnings: Vec::new(),
+            lost: false,
+        }
     }
 }
 
@@ -68,24 +82,66 @@ pub(crate) enum Tally {
     First,
 }
 
+/// How a write over several shards that is a transaction of its own ends.
+#[derive(Debug)]
+pub(crate) enum Ending<'a> {
+    /// On all or on none: the first participant leads, the others run these branches in their order.
+    Atomic { id: GlobalId, branches: Vec<Xid>, resolver: Resolver<'a> },
+    /// COMMIT everywhere at once. What is lost there leaves some shards without the write (SW1305).
+    BestEffort,
+}
+
+impl Ending<'_> {
+    fn xid(&self, participant: usize) -> Option<&Xid> {
+        match self {
+            Ending::Atomic { branches, .. } => branches.get(participant.checked_sub(1)?),
+            Ending::BestEffort => None,
+        }
+    }
+
+    /// What a participant is sent in front of its statement; a branch has begun by then.
+    pub(super) fn begin(&self, participant: usize) -> Option<Vec<u8>> {
+        self.xid(participant).is_none().then(|| query_packet(b"BEGIN"))
+    }
+
+    /// Begins the branches, and waits: a server that knows no XA (Galera) would run the statement outside of any transaction.
+    pub(super) async fn start(&self, participants: &mut [Participant<'_>]) -> Result<(), Failure> {
+        let asked = participants.iter_mut().enumerate().filter_map(|(index, participant)| {
+            let xid = self.xid(index)?;
+            Some((&mut *participant.connection, vec![format!("XA START {xid}")]))
+        });
+        let answers = ask_each(asked.collect()).await;
+        let mut refused = None;
+        for (participant, answered) in participants.iter_mut().skip(1).zip(answers) {
+            if let Answer::Error(packet) = answered? {
+                refused.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
+            }
+        }
+        let Some(refused) = refused else { return Ok(()) };
+        // Whichever has begun ends with its connection.
+        participants.iter_mut().skip(1).for_each(|participant| participant.lost = true);
+        Err(refused)
+    }
+}
+
 /// Runs a write on all participants, or on none. `moment`, since the epoch, is what the clock says to it on every server: defaults
 /// and NOW() then are the same in all rows and all copies. `None` leaves the session's own.
 ///
-/// An interruption is heeded until the first COMMIT is sent; the connections must then be closed, which rolls back. After that it
-/// ends the waiting, as does [`COMMIT_WAIT_MAX`]: SW1305 tells which shards have not answered.
+/// An interruption is heeded until the commit begins; the connections must then be closed, which rolls back.
 pub(crate) async fn write_everywhere(
     participants: &mut [Participant<'_>],
     tally: Tally,
     moment: Option<Duration>,
+    ending: &Ending<'_>,
     interrupt: &Interrupt<'_>,
 ) -> Result<OkPacket, Failure> {
     let written = tokio::select! {
         biased;
-        written = write(participants, moment) => written,
+        written = write(participants, moment, ending) => written,
         interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
     };
     if written.is_ok() {
-        commit(participants, interrupt).await?;
+        commit(participants, ending, interrupt).await?;
     }
     if moment.is_some() && matches!(written, Ok(_) | Err(Failure::Server { .. })) {
         moment::leave(participants).await;
@@ -94,29 +150,84 @@ pub(crate) async fn write_everywhere(
     Ok(combine(&answers, tally))
 }
 
+/// Runs a write on all participants within the transaction that is open on them. When one refuses, none keeps its part, and the
+/// transaction goes on as after an error on one server. The participants' progress says what became of each.
+pub(crate) async fn write_within(
+    participants: &mut [Participant<'_>],
+    tally: Tally,
+    moment: Option<Duration>,
+    interrupt: &Interrupt<'_>,
+) -> Result<OkPacket, Failure> {
+    let written = tokio::select! {
+        biased;
+        written = write_behind_savepoint(participants, moment) => written,
+        interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
+    };
+    if moment.is_some() && matches!(written, Ok(_) | Err(Failure::Server { .. })) {
+        moment::leave(participants).await;
+    }
+    Ok(combine(&written?, tally))
+}
+
+async fn write_behind_savepoint(
+    participants: &mut [Participant<'_>],
+    moment: Option<Duration>,
+) -> Result<Vec<OkPacket>, Failure> {
+    let savepoint = query_packet(format!("SAVEPOINT {STATEMENT_SAVEPOINT}").as_bytes());
+    let (answers, refusal) = send_writes(participants, moment, |_| Some(savepoint.clone())).await?;
+    let Some(refusal) = refusal else { return Ok(answers) };
+    let undo = format!("ROLLBACK TO SAVEPOINT {STATEMENT_SAVEPOINT}");
+    for participant in participants.iter_mut() {
+        // One that has lost its whole transaction (a deadlock) does not know the savepoint; the session will ask it.
+        if let Answer::Error(_) = ask(participant.connection, undo.as_bytes()).await? {
+            participant.progress = Progress::Refused;
+        }
+    }
+    Err(refusal)
+}
+
 /// BEGIN and the statement on every shard; ROLLBACK on all when one refuses.
 async fn write(
     participants: &mut [Participant<'_>],
     moment: Option<Duration>,
+    ending: &Ending<'_>,
 ) -> Result<Vec<OkPacket>, Failure> {
-    for participant in participants.iter_mut() {
+    ending.start(participants).await?;
+    let (answers, refusal) =
+        send_writes(participants, moment, |participant| ending.begin(participant)).await?;
+    let Some(refusal) = refusal else { return Ok(answers) };
+    roll_back(participants, ending).await?;
+    Err(refusal)
+}
+
+/// The statement on every shard, behind `opening`; the first refusal is a value.
+async fn send_writes(
+    participants: &mut [Participant<'_>],
+    moment: Option<Duration>,
+    opening: impl Fn(usize) -> Option<Vec<u8>>,
+) -> Result<(Vec<OkPacket>, Option<Failure>), Failure> {
+    for (index, participant) in participants.iter_mut().enumerate() {
         if let Some(moment) = moment {
             moment::send(participant, moment).await?;
         }
-        let mut packets = query_packet(b"BEGIN");
+        let mut packets = opening(index).unwrap_or_default();
         packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
     }
     let mut answers = Vec::with_capacity(participants.len());
     let mut refusal = None;
-    for participant in participants.iter_mut() {
+    for (index, participant) in participants.iter_mut().enumerate() {
         if moment.is_some()
             && let Some(refused) = moment::answered(participant).await?
         {
             refusal.get_or_insert(refused);
         }
         let connection = &mut *participant.connection;
-        answer(connection).await?;
+        if opening(index).is_some()
+            && let Answer::Error(packet) = answer(connection).await?
+        {
+            refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
+        }
         match answer(connection).await? {
             Answer::Ok(ok) => {
                 connection.noticed |= ok.state_changed;
@@ -126,9 +237,11 @@ async fn write(
                 {
                     participant.warnings = rows;
                 }
+                participant.progress = Progress::Answered(ok.status);
                 answers.push(ok);
             }
             Answer::Error(packet) => {
+                participant.progress = Progress::Refused;
                 refusal.get_or_insert(Failure::Server { shard: participant.shard.clone(), packet });
             }
             Answer::Rows(_) => {
@@ -140,49 +253,101 @@ async fn write(
             }
         }
     }
-    if let Some(refusal) = refusal {
-        for participant in participants.iter_mut() {
-            ask(participant.connection, b"ROLLBACK").await?;
-        }
-        return Err(refusal);
-    }
-    Ok(answers)
+    Ok((answers, refusal))
 }
 
-/// COMMIT goes to all shards before any answer is read. From here on an error means that the outcome differs by shard.
+/// Takes back what was begun by `ending`. A connection on which that fails must be closed, as all are on an error.
+pub(super) async fn roll_back(
+    participants: &mut [Participant<'_>],
+    ending: &Ending<'_>,
+) -> Result<(), Failure> {
+    let asked = participants.iter_mut().enumerate().map(|(index, participant)| {
+        let statements = match ending.xid(index) {
+            Some(xid) => vec![format!("XA END {xid}"), format!("XA ROLLBACK {xid}")],
+            None => vec!["ROLLBACK".to_owned()],
+        };
+        (&mut *participant.connection, statements)
+    });
+    for (index, answered) in ask_each(asked.collect()).await.into_iter().enumerate() {
+        participants[index].lost |= matches!(answered?, Answer::Error(_));
+    }
+    Ok(())
+}
+
+/// Commits what was begun by `ending`. On an error that is not a server's own the connections must be closed.
 pub(super) async fn commit(
     participants: &mut [Participant<'_>],
+    ending: &Ending<'_>,
     interrupt: &Interrupt<'_>,
 ) -> Result<(), Failure> {
-    let packet = query_packet(b"COMMIT");
+    let Ending::Atomic { id, branches, resolver } = ending else {
+        let committing: Vec<Committing<'_>> = participants
+            .iter_mut()
+            .map(|participant| (&participant.shard, &mut *participant.connection))
+            .collect();
+        return commit_each(committing, interrupt).await;
+    };
+    let xids = [None].into_iter().chain(branches.iter().cloned().map(Some));
+    let mut members: Vec<Member<'_>> = participants
+        .iter_mut()
+        .zip(xids)
+        .map(|(participant, xid)| Member {
+            shard: participant.shard.clone(),
+            connection: &mut *participant.connection,
+            xid,
+            lost: false,
+        })
+        .collect();
+    let ended = commit_atomically(&mut members, *id, false, resolver).await;
+    let lost: Vec<bool> = members.iter().map(|member| member.lost).collect();
+    drop(members);
+    for (participant, lost) in participants.iter_mut().zip(lost) {
+        participant.lost |= lost;
+    }
+    match ended.cause {
+        None => Ok(()),
+        Some(cause) => Err(cause),
+    }
+}
+
+/// A shard and the connection that its part is open on.
+type Committing<'a> = (&'a ShardName, &'a mut Connection);
+
+/// COMMIT goes to all shards before any answer is read. From there on an error means that the outcome differs by shard.
+pub(crate) async fn commit_each(
+    mut committing: Vec<Committing<'_>>,
+    interrupt: &Interrupt<'_>,
+) -> Result<(), Failure> {
+    // Whatever completion_type says.
+    let packet = query_packet(b"COMMIT AND NO CHAIN NO RELEASE");
     let mut failed = Vec::new();
-    let mut sent = vec![true; participants.len()];
-    for (index, participant) in participants.iter_mut().enumerate() {
-        if let Err(error) = participant.connection.send(&packet).await {
+    let mut sent = vec![true; committing.len()];
+    for (index, (shard, connection)) in committing.iter_mut().enumerate() {
+        if let Err(error) = connection.send(&packet).await {
             sent[index] = false;
-            failed.push(format!("{}: {error}", participant.shard));
+            failed.push(format!("{shard}: {error}"));
         }
     }
     let given_up = Interrupt {
         alarm: interrupt.alarm,
         deadline: Some((Instant::now() + COMMIT_WAIT_MAX, COMMIT_WAIT_MAX)),
     };
-    for (index, participant) in participants.iter_mut().enumerate() {
+    for (index, (shard, connection)) in committing.iter_mut().enumerate() {
         if !sent[index] {
             continue;
         }
         let answered = tokio::select! {
             biased;
-            answered = answer(participant.connection) => answered,
+            answered = answer(connection) => answered,
             interrupted = given_up.wait() => {
-                failed.push(format!("{}: no answer to COMMIT yet, {interrupted}", participant.shard));
+                failed.push(format!("{shard}: no answer to COMMIT yet, {interrupted}"));
                 continue;
             }
         };
         match answered {
             Ok(Answer::Ok(_) | Answer::Rows(_)) => {}
-            Ok(Answer::Error(packet)) => failed.push(format!("{}: {}", participant.shard, text_of(&packet))),
-            Err(error) => failed.push(format!("{}: {error}", participant.shard)),
+            Ok(Answer::Error(packet)) => failed.push(format!("{shard}: {}", text_of(&packet))),
+            Err(error) => failed.push(format!("{shard}: {error}")),
         }
     }
     if failed.is_empty() {
@@ -190,8 +355,8 @@ pub(super) async fn commit(
     }
     let detail = format!(
         "the write was committed on {} of {} shards; not known to be committed on {}",
-        participants.len() - failed.len(),
-        participants.len(),
+        committing.len() - failed.len(),
+        committing.len(),
         failed.join("; ")
     );
     Err(Failure::Refused(ClientError::new("SW1305", detail)))

@@ -31,25 +31,39 @@ pub(crate) async fn ask(connection: &mut Connection, statement: &[u8]) -> Result
     answer(connection).await
 }
 
-/// Asks several servers the same at the same time. A connection that failed is in the middle of its answer: drop its lease.
-pub(crate) async fn ask_all(
-    connections: Vec<&mut Connection>,
-    statement: &[u8],
+/// Asks several servers at the same time, each its own statements in one write; gives the last answer of each. A connection that
+/// failed is in the middle of its answer: drop its lease.
+pub(crate) async fn ask_each(
+    asked: Vec<(&mut Connection, Vec<String>)>,
 ) -> Vec<Result<Answer, BackendError>> {
-    let packet = query_packet(statement);
-    let mut sent = Vec::with_capacity(connections.len());
-    for connection in connections {
-        let result = connection.send(&packet).await;
-        sent.push((connection, result));
+    let mut sent = Vec::with_capacity(asked.len());
+    for (connection, statements) in asked {
+        let result = send_all(connection, &statements).await;
+        sent.push((connection, statements.len(), result));
     }
     let mut answers = Vec::with_capacity(sent.len());
-    for (connection, result) in sent {
+    for (connection, count, result) in sent {
         answers.push(match result {
-            Ok(()) => answer(connection).await,
+            Ok(()) => last_answer(connection, count).await,
             Err(error) => Err(error),
         });
     }
     answers
+}
+
+/// Sends statements in one write, without waiting for their answers.
+pub(super) async fn send_all(connection: &mut Connection, statements: &[String]) -> Result<(), BackendError> {
+    let packets: Vec<u8> =
+        statements.iter().flat_map(|statement| query_packet(statement.as_bytes())).collect();
+    connection.send(&packets).await
+}
+
+/// Reads so many answers; gives the last.
+pub(super) async fn last_answer(connection: &mut Connection, count: usize) -> Result<Answer, BackendError> {
+    for _ in 1..count {
+        answer(connection).await?;
+    }
+    answer(connection).await
 }
 
 /// As [`ask`], for a statement of the client's that may take its time. On a failure drop the connection's lease.

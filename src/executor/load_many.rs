@@ -2,14 +2,14 @@
 //! statement, the file, and COMMIT once every server has loaded its part. Memory is a bounded batch for each shard.
 
 use super::client::{Client, Stream};
-use super::everywhere::{Participant, Tally, combine, commit};
-use super::exchange::{Answer, answer, ask, unexpected};
+use super::everywhere::{Ending, Participant, Tally, combine, commit, roll_back};
+use super::exchange::{Answer, answer, unexpected};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::load::{after_the_rest, next_part};
 use crate::backend::{BackendError, Connection};
 use crate::router::LineSplitter;
-use crate::wire::{FILE_REQUEST, OkPacket, encode_packet, query_packet};
+use crate::wire::{FILE_REQUEST, OkPacket, encode_packet};
 
 /// A shard's lines are sent when so many bytes have gathered.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -28,12 +28,13 @@ pub(crate) enum Share<'a> {
 pub(crate) async fn load_everywhere<S: Stream>(
     participants: &mut [Participant<'_>],
     share: &mut Share<'_>,
+    ending: &Ending<'_>,
     client: &mut Client<S>,
     interrupt: &Interrupt<'_>,
 ) -> Result<OkPacket, Failure> {
     let request = tokio::select! {
         biased;
-        request = begin(participants) => request?,
+        request = begin(participants, ending) => request?,
         interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
     };
     client.say(&request).await.map_err(Failure::ClientGone)?;
@@ -54,10 +55,10 @@ pub(crate) async fn load_everywhere<S: Stream>(
     }
     let answers = tokio::select! {
         biased;
-        answers = answers(participants) => answers?,
+        answers = answers(participants, ending) => answers?,
         interrupted = interrupt.wait() => return Err(Failure::Interrupted(interrupted)),
     };
-    commit(participants, interrupt).await?;
+    commit(participants, ending, interrupt).await?;
     let tally = match share {
         Share::Copies => Tally::First,
         Share::Lines(_) => Tally::Sum,
@@ -66,17 +67,20 @@ pub(crate) async fn load_everywhere<S: Stream>(
 }
 
 /// BEGIN and the statement on every shard; gives the request for the file. When one refuses the client is not asked.
-async fn begin(participants: &mut [Participant<'_>]) -> Result<Vec<u8>, Failure> {
-    for participant in participants.iter_mut() {
-        let mut packets = query_packet(b"BEGIN");
+async fn begin(participants: &mut [Participant<'_>], ending: &Ending<'_>) -> Result<Vec<u8>, Failure> {
+    ending.start(participants).await?;
+    for (index, participant) in participants.iter_mut().enumerate() {
+        let mut packets = ending.begin(index).unwrap_or_default();
         packets.extend_from_slice(participant.command);
         participant.connection.send(&packets).await?;
     }
     let mut request = Vec::new();
     let mut refusal = None;
     let mut waiting = Vec::with_capacity(participants.len());
-    for participant in participants.iter_mut() {
-        answer(participant.connection).await?;
+    for (index, participant) in participants.iter_mut().enumerate() {
+        if ending.begin(index).is_some() {
+            answer(participant.connection).await?;
+        }
         let first = participant.connection.packet().await?;
         waiting.push(first.first() == Some(&FILE_REQUEST));
         match first.first() {
@@ -97,8 +101,8 @@ async fn begin(participants: &mut [Participant<'_>]) -> Result<Vec<u8>, Failure>
             participant.connection.send(&nothing).await?;
             answer(participant.connection).await?;
         }
-        ask(participant.connection, b"ROLLBACK").await?;
     }
+    roll_back(participants, ending).await?;
     Err(refusal)
 }
 
@@ -144,7 +148,10 @@ async fn send(
 }
 
 /// What every server says of its part; ROLLBACK on all when one refuses.
-async fn answers(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, Failure> {
+async fn answers(
+    participants: &mut [Participant<'_>],
+    ending: &Ending<'_>,
+) -> Result<Vec<OkPacket>, Failure> {
     let mut answers = Vec::with_capacity(participants.len());
     let mut refusal = None;
     for participant in participants.iter_mut() {
@@ -161,8 +168,6 @@ async fn answers(participants: &mut [Participant<'_>]) -> Result<Vec<OkPacket>, 
         }
     }
     let Some(refusal) = refusal else { return Ok(answers) };
-    for participant in participants.iter_mut() {
-        ask(participant.connection, b"ROLLBACK").await?;
-    }
+    roll_back(participants, ending).await?;
     Err(refusal)
 }

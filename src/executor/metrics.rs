@@ -3,6 +3,7 @@
 
 use prometheus::{Histogram, IntCounter};
 
+use super::failure::Failure;
 use crate::telemetry::MetricRegistry;
 use crate::telemetry::metrics::{counter, counters, histograms};
 
@@ -11,8 +12,20 @@ use crate::telemetry::metrics::{counter, counters, histograms};
 pub(crate) enum MultiShardOutcome {
     Committed,
     RolledBack,
-    /// Some shards committed and some did not: somebody must look.
+    /// Some shards committed and some did not, or nobody knows yet: somebody must look.
     Partial,
+}
+
+impl MultiShardOutcome {
+    /// What a failure of such a write says.
+    pub(crate) fn of(failure: &Failure) -> MultiShardOutcome {
+        match failure {
+            Failure::Refused(error) if matches!(error.entry.id, "SW1305" | "SW1311") => {
+                MultiShardOutcome::Partial
+            }
+            _ => MultiShardOutcome::RolledBack,
+        }
+    }
 }
 
 const SCATTER_WIDTHS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];

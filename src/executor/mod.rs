@@ -5,6 +5,7 @@
 //! which closes their connections.
 
 mod alarm;
+mod atomic;
 mod client;
 mod concatenate;
 mod copy;
@@ -24,12 +25,15 @@ mod results;
 mod union;
 
 pub(crate) use alarm::{Alarm, Call};
+pub(crate) use atomic::{Member, Resolver, commit_atomically};
 pub(crate) use client::{Client, CommandError, Reply, Stream, Traffic};
 pub(crate) use concatenate::concatenate;
 pub(crate) use copy::{Budget, CopiedColumn, Copy, copied_columns, copy, select_list};
-pub(crate) use everywhere::{Participant, Progress, Tally, define_everywhere, write_everywhere};
+pub(crate) use everywhere::{
+    Ending, Participant, Progress, Tally, commit_each, define_everywhere, write_everywhere, write_within,
+};
 pub(crate) use exchange::{
-    Answer, ask, ask_all, ask_for, ask_typed, prepare, refused_as_read_only, tells_of_demotion, watched,
+    Answer, ask, ask_each, ask_for, ask_typed, prepare, refused_as_read_only, tells_of_demotion, watched,
 };
 pub(crate) use failure::Failure;
 pub(crate) use gather::{Terms, merge};

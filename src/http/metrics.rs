@@ -2,6 +2,7 @@
 //! values are read when Prometheus asks.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus::IntCounter;
 
@@ -89,6 +90,42 @@ pub(crate) fn register_fleet(sources: &Sources) {
                 if let Some(lag) = status.lag_seconds {
                     gauges.with_label_values(&[&*status.shard.0, &*status.server.0]).set(lag);
                 }
+            }
+        },
+    );
+    let in_doubt = Arc::clone(&sources.in_doubt);
+    gauges_at_scrape(
+        registry,
+        "shardway_prepared_branches",
+        "Branches of transactions over several shards that the last look found prepared.",
+        &["shard"],
+        move |gauges| {
+            for branch in in_doubt().iter() {
+                gauges.with_label_values(&[&*branch.shard.0]).inc();
+            }
+        },
+    );
+    let in_doubt = Arc::clone(&sources.in_doubt);
+    gauges_at_scrape(
+        registry,
+        "shardway_prepared_branch_age_seconds",
+        "For how long the oldest prepared branch has been seen; 0 without one.",
+        &[],
+        move |gauge| {
+            let oldest = in_doubt().iter().map(|branch| branch.age).max().unwrap_or_default();
+            gauge.with_label_values::<&str>(&[]).set(oldest.as_secs_f64());
+        },
+    );
+    let recovered = Arc::clone(&sources.recovered);
+    gauges_at_scrape(
+        registry,
+        "shardway_recovered_branches",
+        "Branches that this process has ended for proxies that were gone, since it started.",
+        &["outcome"],
+        move |gauges| {
+            let counts = [("committed", &recovered.committed), ("rolled_back", &recovered.rolled_back)];
+            for (outcome, count) in counts {
+                gauges.with_label_values(&[outcome]).set(count.load(Ordering::Relaxed) as f64);
             }
         },
     );

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::PoolStatus;
-use crate::control::{MapStatus, ServerStatus};
+use crate::control::{InDoubt, MapStatus, Recovered, ServerStatus};
 use crate::session::Registry;
 use crate::telemetry::MetricRegistry;
 use crate::topology::TopologyHandle;
@@ -30,6 +30,8 @@ pub(crate) struct Sources {
     pub(crate) pools: Arc<dyn Fn() -> Vec<PoolStatus> + Send + Sync>,
     pub(crate) servers: Arc<dyn Fn() -> Vec<ServerStatus> + Send + Sync>,
     pub(crate) map: Arc<dyn Fn() -> MapStatus + Send + Sync>,
+    pub(crate) in_doubt: Arc<dyn Fn() -> Arc<[InDoubt]> + Send + Sync>,
+    pub(crate) recovered: Arc<Recovered>,
     /// Why the proxy should get no traffic; ready when there is no reason.
     pub(crate) not_ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     pub(crate) started: Instant,

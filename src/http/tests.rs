@@ -85,6 +85,16 @@ fn sources(reasons: &Arc<Mutex<Vec<String>>>) -> Sources {
                 since: Some(Instant::now()),
             }]
         }),
+        in_doubt: Arc::new(|| {
+            Arc::from(vec![crate::control::InDoubt {
+                id: "00000000000000ab-11".to_owned(),
+                shard: "north".into(),
+                decider: "south".into(),
+                age: Duration::from_millis(2500),
+                last_error: None,
+            }])
+        }),
+        recovered: Arc::default(),
         map: Arc::new(|| crate::control::MapStatus {
             version: MapVersion(17),
             epoch: Epoch(1),
@@ -185,6 +195,9 @@ fn map_servers_and_plans_are_read_at_each_scrape() {
         "shardway_ready 1\n",
         "shardway_server_up{role=\"replica\",server=\"db2:3306\",shard=\"north\"} 0\n",
         "shardway_replica_lag_seconds{server=\"db2:3306\",shard=\"north\"} 1.25\n",
+        "shardway_prepared_branches{shard=\"north\"} 1\n",
+        "shardway_prepared_branch_age_seconds 2.5\n",
+        "shardway_recovered_branches{outcome=\"committed\"} 0\n",
         "shardway_plan_cache_hits_total 7\n",
         "shardway_plan_cache_plans 1\n",
         "shardway_reloads_total{result=\"refused\"} 1\n",

@@ -45,6 +45,12 @@ impl<S: Stream> Session<S> {
             // It would commit.
             return self.refuse(&super::begin::aborted("its connection is gone; end it with ROLLBACK")).await;
         }
+        if self.is_joint() && !self.variables.autocommit() && mentions(text, "autocommit") {
+            // On one shard it would commit that shard's part alone.
+            if let Err(failure) = self.commit_quietly().await {
+                return self.fail(failure).await;
+            }
+        }
         let verdict = self.variables.decide(text, &assignments);
         let verdict = match self.hidden_pin(text, statement, &assignments) {
             Some(hidden) => verdict.pinned(hidden),

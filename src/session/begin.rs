@@ -10,10 +10,10 @@ use super::lend::Joining;
 use super::metrics::StatementResult;
 use super::run::{End, Session};
 use crate::error::ClientError;
-use crate::executor::{Answer, Failure, Interrupt, Stream, ask_all, ask_for};
+use crate::executor::{Answer, Failure, Interrupt, Stream, ask_each, ask_for};
 use crate::sql::{AccessMode, TransactionControl, TransactionScope, TransactionSettings};
 use crate::topology::{Role, ShardName};
-use crate::transaction::Transaction;
+use crate::transaction::{Manner, Transaction};
 use crate::wire::{Outcome, StatusFlags};
 
 /// How long the end of a transaction on shards that were only read is waited for; after that their connections are closed.
@@ -31,7 +31,7 @@ impl<S: Stream> Session<S> {
         match control {
             TransactionControl::Begin { consistent_snapshot, access } => {
                 let read_only = access == Some(AccessMode::ReadOnly);
-                self.begin(text, read_only, consistent_snapshot).await
+                self.begin(text, Manner { read_only, snapshot: consistent_snapshot }).await
             }
             TransactionControl::Commit { chain, release } => {
                 let ending = self.ending(chain, release);
@@ -39,14 +39,14 @@ impl<S: Stream> Session<S> {
                     self.roll_back_everywhere().await;
                     return self.refuse(&aborted("nothing was committed")).await;
                 }
-                self.end(if ending.release { b"COMMIT" } else { text }, ending).await
+                self.end(if ending.release { b"COMMIT" } else { text }, ending, true).await
             }
             TransactionControl::Rollback { chain, release } => {
                 let ending = self.ending(chain, release);
                 if self.transaction.is_aborted() {
                     self.roll_back_everywhere().await;
                 }
-                self.end(if ending.release { b"ROLLBACK" } else { text }, ending).await
+                self.end(if ending.release { b"ROLLBACK" } else { text }, ending, false).await
             }
             TransactionControl::Savepoint { name } => {
                 if self.transaction.shard().is_some() {
@@ -58,7 +58,7 @@ impl<S: Stream> Session<S> {
                 }
                 if !self.transaction.is_active() && !self.variables.autocommit() {
                     // Without autocommit a savepoint may come first: it needs the transaction that it stands in.
-                    self.transaction = Transaction::begin(b"BEGIN", false);
+                    self.transaction = Transaction::begin(b"BEGIN", Manner::default());
                 }
                 self.transaction.set_savepoint(&name, text);
                 self.reply_ok().await
@@ -121,13 +121,13 @@ impl<S: Stream> Session<S> {
     }
 
     /// BEGIN commits what is open (MySQL manual 15.3.3), then waits for the statement that chooses the shard.
-    async fn begin(&mut self, text: &[u8], read_only: bool, consistent_snapshot: bool) -> Result<(), End> {
+    async fn begin(&mut self, text: &[u8], manner: Manner) -> Result<(), End> {
         if let Err(failure) = self.commit_quietly().await {
             return self.fail(failure).await;
         }
-        let mut begin = Transaction::begin(text, read_only);
+        let mut begin = Transaction::begin(text, manner);
         std::mem::swap(&mut self.transaction, &mut begin);
-        if !consistent_snapshot {
+        if !manner.snapshot {
             return self.reply_ok().await;
         }
         // The snapshot is taken now, wherever the transaction will read.
@@ -141,8 +141,23 @@ impl<S: Stream> Session<S> {
     }
 
     /// COMMIT and ROLLBACK. RELEASE is the session's end, not that of the shared connection: the server is not told.
-    async fn end(&mut self, text: &[u8], ending: Ending) -> Result<(), End> {
+    async fn end(&mut self, text: &[u8], ending: Ending, commits: bool) -> Result<(), End> {
         match self.transaction.shard().cloned() {
+            Some(_) if self.is_joint() => {
+                let ended = if commits { self.commit_jointly(ending.chain).await } else { Ok(()) };
+                if commits && ended.is_ok() {
+                    self.transaction.chained();
+                } else if !self.roll_back_jointly(!commits && ending.chain).await {
+                    self.transaction = Transaction::None;
+                }
+                if ended.is_ok() && ending.chain && !self.transaction.is_active() {
+                    self.transaction = Transaction::begin(b"BEGIN", Manner::default());
+                }
+                match ended {
+                    Ok(()) => self.reply_ok().await?,
+                    Err(failure) => self.fail(failure).await?,
+                }
+            }
             Some(shard) => {
                 if self.forward_to(&shard, text, true).await? == StatementResult::Ok {
                     self.end_on_others(&shard, text).await;
@@ -158,7 +173,7 @@ impl<S: Stream> Session<S> {
                     self.transaction = Transaction::None;
                     self.next_transaction.clear();
                 } else if !self.transaction.is_pending() {
-                    self.transaction = Transaction::begin(b"BEGIN", false);
+                    self.transaction = Transaction::begin(b"BEGIN", Manner::default());
                 }
                 self.reply_ok().await?;
             }
@@ -171,7 +186,12 @@ impl<S: Stream> Session<S> {
         let Some(shard) = self.transaction.shard().cloned() else { return Ok(StatementResult::Refused) };
         let answered = self.forward_to(&shard, text, false).await?;
         if answered == StatementResult::Ok
-            && !self.tell(|held| held.in_transaction && held.shard != shard, text).await
+            && !self
+                .tell(
+                    |held| held.in_transaction && held.shard != shard,
+                    |_| vec![String::from_utf8_lossy(text).into_owned()],
+                )
+                .await
         {
             self.transaction = Transaction::Aborted;
         }
@@ -187,6 +207,12 @@ impl<S: Stream> Session<S> {
             self.transaction = Transaction::None;
             return Ok(());
         };
+        if self.is_joint() {
+            let ended = self.commit_jointly(false).await;
+            // Of what was only read, or of all.
+            self.roll_back_everywhere().await;
+            return ended;
+        }
         let Some(mut held) = self.take_transaction(&shard) else {
             self.roll_back_everywhere().await;
             let detail = format!("the connection of the transaction on shard {shard} is gone");
@@ -225,19 +251,30 @@ impl<S: Stream> Session<S> {
     /// The transaction has ended on the shard that leads it: so it does on those that were only read. What cannot be ended is
     /// closed, which nobody notices: nothing was written there.
     pub(super) async fn end_on_others(&mut self, lead: &ShardName, text: &[u8]) {
-        let _told = self.tell(|held| held.in_transaction && held.shard != *lead, text).await;
+        let text = String::from_utf8_lossy(text);
+        let which = |held: &Held| held.in_transaction && held.shard != *lead;
+        let _told = self.tell(which, |held| held.ending(&text)).await;
     }
 
     /// A server has rolled the transaction back, or a connection of it is gone: nothing of it stays.
     pub(super) async fn roll_back_everywhere(&mut self) {
-        let _told = self.tell(|held| held.in_transaction, b"ROLLBACK").await;
+        self.roll_back_jointly(false).await;
         self.transaction = Transaction::None;
+    }
+
+    /// Rolls back on all shards; with `chain` the decider begins anew, which is what this tells.
+    async fn roll_back_jointly(&mut self, chain: bool) -> bool {
+        let text = if chain { "ROLLBACK AND CHAIN" } else { "ROLLBACK AND NO CHAIN NO RELEASE" };
+        let _told = self.tell(|held| held.in_transaction, |held| held.ending(text)).await;
+        self.transaction.chained();
+        chain && self.transaction.shard().is_some()
     }
 
     /// After an error on one of several shards: whether the server has rolled the whole transaction back (a deadlock), as
     /// the others must then.
     pub(super) async fn ended_by_error(&mut self, held: &mut Held, outcome: &Outcome) -> bool {
-        if outcome.error.is_none() || !held.in_transaction || self.transaction.shards().len() < 2 {
+        let alone = self.transaction.shards().len() < 2 && held.branch.is_none();
+        if outcome.error.is_none() || !held.in_transaction || alone {
             return false;
         }
         match held.lease.connection().status().await {
@@ -247,22 +284,33 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Tells those of the kept connections that `which` chooses; whether all of them said OK. The others are closed.
-    async fn tell(&mut self, which: impl Fn(&Held) -> bool, text: &[u8]) -> bool {
+    /// Tells those of the kept connections that `which` chooses, each `what` it is to be told; whether all of them said OK. The
+    /// others are closed.
+    pub(super) async fn tell(
+        &mut self,
+        which: impl Fn(&Held) -> bool,
+        what: impl Fn(&Held) -> Vec<String>,
+    ) -> bool {
         let kept = std::mem::take(&mut self.held);
         let (mut told, others): (Vec<Held>, Vec<Held>) = kept.into_iter().partition(which);
         self.held = others;
         if told.is_empty() {
             return true;
         }
-        let connections = told.iter_mut().map(|held| held.lease.connection()).collect();
-        let answers = tokio::time::timeout(OTHERS_WAIT, ask_all(connections, text)).await;
+        let asked = told.iter_mut().map(|held| {
+            let statements = what(held);
+            (held.lease.connection(), statements)
+        });
+        let answers = tokio::time::timeout(OTHERS_WAIT, ask_each(asked.collect())).await;
         let mut answers = answers.unwrap_or_default().into_iter();
         let mut all = true;
         for mut held in told {
             match answers.next() {
                 Some(Ok(Answer::Ok(ok))) => {
                     held.in_transaction = ok.status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
+                    if !held.in_transaction {
+                        held.branch = None;
+                    }
                     self.transaction.observe(&held.shard, held.in_transaction);
                     self.keep_or_let_go(held);
                 }

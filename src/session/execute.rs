@@ -136,6 +136,7 @@ impl<S: Stream> Session<S> {
         // What reads no table needs nothing of the shard that the session is bound to.
         if way.joining == Joining::Transaction {
             self.check_place(&topology.shard(shard).name, way.effect)?;
+            self.check_alone(&topology.shard(shard).name, statement.kind)?;
         }
         let mut tried_again = false;
         loop {
@@ -195,6 +196,31 @@ impl<S: Stream> Session<S> {
                 }
                 Err(failure) => return Err(self.lost(held, failure)),
             }
+        }
+    }
+
+    /// What may end the transaction on its own shard must not when others have been written.
+    fn check_alone(&self, shard: &ShardName, kind: Kind) -> Result<(), ClientError> {
+        let written = self.transaction.written();
+        let may_end = matches!(
+            kind,
+            Kind::Call
+                | Kind::Prepare
+                | Kind::Xa
+                | Kind::LockTables
+                | Kind::UnlockTables
+                | Kind::Administration
+                | Kind::Grant
+                | Kind::Other
+        );
+        match written.iter().find(|written| *written != shard) {
+            Some(other) if may_end => {
+                let detail = format!(
+                    "the transaction has written on shard {other}, and the statement could end its part on shard {shard} alone"
+                );
+                Err(ClientError::new("SW1301", detail))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@ use super::variables::{Pin, Release, Until};
 use crate::backend::Lease;
 use crate::telemetry::GaugeGuard;
 use crate::topology::ShardName;
+use crate::transaction::Xid;
 
 /// The reason of a pin.
 const CURSOR: &str = "cursor";
@@ -44,6 +45,8 @@ pub(crate) struct Held {
     pub(crate) diagnostics: bool,
     /// In the order in which they came; never twice the same.
     pub(crate) pins: Vec<CountedPin>,
+    /// The branch that its transaction is, where it is not a plain one.
+    pub(crate) branch: Option<Xid>,
     /// Carries what only COM_RESET_CONNECTION undoes.
     pub(crate) tainted: bool,
     /// Open cursors.
@@ -58,6 +61,7 @@ impl Held {
             in_transaction: false,
             diagnostics: false,
             pins: Vec::new(),
+            branch: None,
             tainted: false,
             cursors: 0,
         }
@@ -125,6 +129,14 @@ impl Held {
             .find(|reason| !matches!(*reason, "named_lock" | CURSOR))
     }
 
+    /// What ends its part of a transaction that ends by `text` elsewhere and is not written here: a branch has words of its own.
+    pub(crate) fn ending(&self, text: &str) -> Vec<String> {
+        match &self.branch {
+            Some(xid) => vec![format!("XA END {xid}"), format!("XA ROLLBACK {xid}")],
+            None => vec![text.to_owned()],
+        }
+    }
+
     /// The strongest reason to keep the connection.
     pub(crate) fn reason(&self) -> Option<Reason> {
         if let Some(pin) = self.pins.first() {
@@ -138,7 +150,7 @@ impl Held {
 
     /// Back to the pool, clean. An open transaction cannot go back: its connection is closed, which rolls it back.
     pub(crate) fn let_go(mut self) {
-        if self.in_transaction {
+        if self.in_transaction || self.branch.is_some() {
             drop(self.lease);
         } else if self.tainted || self.cursors > 0 || self.lease.connection().noticed {
             self.lease.give_back_tainted();

@@ -1,6 +1,8 @@
 //! Connections for statements: one that the session keeps, or one of the pool, led to the session's state and, where one waits,
 //! into its transaction.
 
+use std::sync::Arc;
+
 use super::held::Held;
 use super::patience::{moved, no_primary};
 use super::run::Session;
@@ -8,7 +10,7 @@ use crate::backend::Fit;
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for, prepare, watched};
 use crate::topology::{Role, Rotation, Server, Shard, ShardId, ShardName, Topology};
-use crate::transaction::Transaction;
+use crate::transaction::{Membership, Transaction};
 use crate::wire::StatusFlags;
 
 /// Whether a statement belongs to the transaction that waits for its first one.
@@ -53,13 +55,9 @@ fn readable(shard: &Shard, turn: usize) -> Result<&Server, ClientError> {
 impl<S: Stream> Session<S> {
     /// A statement may leave the shard that the session is bound to only when nothing that it could need is there.
     pub(super) fn check_place(&self, shard: &ShardName, effect: Effect) -> Result<(), ClientError> {
-        if effect == Effect::Writes
-            && let Some(written) = self.transaction.written()
-            && written != shard
-        {
-            let detail =
-                format!("the transaction writes on shard {written} and the statement on shard {shard}");
-            return Err(ClientError::new("SW1301", detail));
+        if effect == Effect::Writes {
+            let may_write = self.transaction.may_write(shard, self.mode());
+            may_write.map_err(|why| ClientError::new("SW1301", why))?;
         }
         for held in &self.held {
             if held.shard != *shard
@@ -150,7 +148,16 @@ impl<S: Stream> Session<S> {
     /// the statement have it.
     async fn open_transaction(&mut self, held: &mut Held, joining: Joining) -> Result<(), Failure> {
         let characteristics = self.next_transaction.clone();
-        let mut begin: Vec<Vec<u8>> = self.transaction.opening().into_iter().map(<[u8]>::to_vec).collect();
+        let (mode, shared) = (self.mode(), Arc::clone(&self.shared));
+        let mut begin: Vec<Vec<u8>> =
+            match self.transaction.membership(&held.shard, mode, || shared.transactions.next()) {
+                Membership::Plain => self.transaction.opening().into_iter().map(<[u8]>::to_vec).collect(),
+                Membership::Branch(xid) => {
+                    let opening = self.transaction.opening_of_branch(&xid);
+                    held.branch = Some(xid);
+                    opening
+                }
+            };
         let alone = joining != Joining::WithOthers && characteristics.is_empty();
         if begin.is_empty() && !self.variables.autocommit() && !alone {
             begin.push(b"BEGIN".to_vec());
@@ -167,6 +174,11 @@ impl<S: Stream> Session<S> {
                 Answer::Rows(_) => {}
                 Answer::Error(packet) => return Err(Failure::Server { shard: held.shard.clone(), packet }),
             }
+        }
+        if held.branch.is_some() && !held.in_transaction {
+            // It must not run outside of the transaction.
+            let detail = format!("shard {} did not begin a branch of the transaction", held.shard);
+            return Err(Failure::Refused(ClientError::new("SW1304", detail)));
         }
         if held.in_transaction {
             self.transaction.join(&held.shard, &characteristics);

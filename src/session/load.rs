@@ -33,11 +33,11 @@ impl<S: Stream> Session<S> {
             _ => Share::Copies,
         };
         let interrupt = Interrupt { alarm: self.registration.alarm(), deadline: self.due };
-        let loaded = load_everywhere(participants, &mut share, &mut self.client, &interrupt).await;
+        let ending = self.shared.ending(self.mode(), participants, &self.user, self.flavor);
+        let loaded = load_everywhere(participants, &mut share, &ending, &mut self.client, &interrupt).await;
         self.shared.executor_metrics.multi_shard_write(match &loaded {
             Ok(_) => MultiShardOutcome::Committed,
-            Err(Failure::Refused(error)) if error.entry.id == "SW1305" => MultiShardOutcome::Partial,
-            Err(_) => MultiShardOutcome::RolledBack,
+            Err(failure) => MultiShardOutcome::of(failure),
         });
         loaded
     }

@@ -5,6 +5,7 @@ use super::columns;
 use super::diagnostics::Condition;
 use super::held::{Held, Reason};
 use super::orders;
+use super::own_variables::asks_for_mode;
 use super::run::{End, Session};
 use super::settle::asked_number;
 use crate::backend::{BackendError, Connection};
@@ -47,6 +48,13 @@ impl<S: Stream> Session<S> {
             && let Some(full) = self.asks_for_processes(text, statement)
         {
             self.reply_processes(full).await?;
+            return Ok(true);
+        }
+        if let Some(column) = asks_for_mode(text, statement) {
+            let mode = self.mode().name().to_owned();
+            self.diagnostics.answered(1);
+            let column = ColumnDefinition::local(&column, ColumnKind::Text, UTF8MB4_GENERAL_CI);
+            self.reply_table(vec![column], vec![vec![Some(mode)]]).await?;
             return Ok(true);
         }
         let features = statement.features;

@@ -12,6 +12,7 @@ use super::asked::Asked;
 use super::execute::is_repeatable;
 use super::held::Held;
 use super::metrics::ReplicaRead;
+use super::own_variables::MODE;
 use super::patience::moved;
 use super::run::Session;
 use crate::backend::{BackendError, Lease, PoolSet};
@@ -231,6 +232,9 @@ impl<S: Stream> Session<S> {
 
     fn set_one(&mut self, assignment: &Assignment) -> Result<(), ClientError> {
         let Target::Session(name) = &assignment.target else { return Ok(()) };
+        if name == MODE {
+            return self.set_mode(&assignment.value);
+        }
         if name != READ_CONSISTENCY {
             let detail = format!("Unknown system variable '{name}'");
             return Err(ClientError::new("SW1313", detail));

@@ -22,7 +22,7 @@ use super::shared::{Fleet, Shared};
 use super::switch::{Chosen, find};
 use super::variables::Variables;
 use crate::backend::Flavor;
-use crate::config::{Settings, User};
+use crate::config::{Settings, TransactionMode, User};
 use crate::error::{Classify, ClientError, Kind};
 use crate::executor::{Call, Client, CommandError, Failure, Reply, Stream};
 use crate::router::WeightCache;
@@ -56,6 +56,8 @@ pub(crate) struct Session<S> {
     pub(super) transaction: Transaction,
     /// SET TRANSACTION statements for the next transaction only.
     pub(super) next_transaction: Vec<Vec<u8>>,
+    /// Chosen by the session; else that of the settings.
+    pub(super) transaction_mode: Option<TransactionMode>,
     pub(super) held: Vec<Held>,
     pub(super) diagnostics: Diagnostics,
     pub(super) weights: WeightCache,
@@ -268,6 +270,7 @@ impl<T: Stream> Session<ClientStream<T>> {
             chosen,
             transaction: Transaction::None,
             next_transaction: Vec::new(),
+            transaction_mode: None,
             held: Vec::new(),
             diagnostics: Diagnostics::default(),
             weights: WeightCache::default(),
@@ -329,7 +332,9 @@ impl<S: Stream> Session<S> {
         if self.settings_changes.has_changed().unwrap_or(false) {
             self.settings = Arc::clone(&self.settings_changes.borrow_and_update());
         }
-        let idle = self.settings.limits.idle_timeout;
+        let limits = [self.settings.limits.idle_timeout, self.settings.transactions.idle_timeout];
+        let limits = &limits[..if self.transaction.is_active() { 2 } else { 1 }];
+        let idle = limits.iter().filter(|limit| !limit.is_zero()).min().copied().unwrap_or_default();
         let idle_since = Instant::now();
         let calls: &[Call] = match self.transaction.is_active() {
             true => &[Call::EndSession],
@@ -406,6 +411,7 @@ impl<S: Stream> Session<S> {
         }
         self.transaction = Transaction::None;
         self.next_transaction.clear();
+        self.transaction_mode = None;
         self.diagnostics = Diagnostics::default();
         self.variables.reset();
         self.prepared = PreparedStatements::default();
@@ -468,6 +474,11 @@ impl<S: Stream> Session<S> {
                 self.refuse(&error).await
             }
         }
+    }
+
+    /// How a transaction that writes on several shards ends.
+    pub(super) fn mode(&self) -> TransactionMode {
+        self.transaction_mode.unwrap_or(self.settings.transactions.mode)
     }
 
     /// The status flags of the proxy's own replies.

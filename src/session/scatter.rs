@@ -13,11 +13,12 @@ use super::run::Session;
 use super::settle::{asked_insert_id, told_of_loss};
 use super::variables::taints;
 use crate::backend::BackendError;
+use crate::config::TransactionMode;
 use crate::error::ClientError;
 use crate::executor::metrics::MultiShardOutcome;
 use crate::executor::{
     Failure, Interrupt, Listing, Participant, Progress, Reply, Stream, Tally, Terms, concatenate,
-    define_everywhere, merge, union, watched, write_everywhere,
+    define_everywhere, merge, union, watched, write_everywhere, write_within,
 };
 use crate::planner::{Combine, InsertId, Merge, Plan, Routing, Verb};
 use crate::router::Target;
@@ -44,7 +45,7 @@ impl<S: Stream> Session<S> {
         topology: &Topology,
     ) -> Result<(), Failure> {
         let statement = asked.statement;
-        self.check_many(plan, targets, topology)?;
+        self.check_many(plan, targets, statement.kind == Kind::Load, topology)?;
         self.account.shards = targets.len();
         self.shared.executor_metrics.scattered(targets.len());
         let joining = match plan.verb {
@@ -67,6 +68,7 @@ impl<S: Stream> Session<S> {
             _ => self.run_on_many(plan, asked, &mut participants, topology).await,
         };
         let progress: Vec<Progress> = participants.iter().map(|participant| participant.progress).collect();
+        let lost: Vec<bool> = participants.iter().map(|participant| participant.lost).collect();
         let copies = plan.combine == Combine::Identical || plan.verb == Verb::Definition;
         let warned = participants.iter().take(if copies { 1 } else { usize::MAX });
         let conditions: Vec<Condition> =
@@ -78,7 +80,7 @@ impl<S: Stream> Session<S> {
         };
         let result = match plan.verb {
             Verb::Read | Verb::LockingRead => {
-                let settled = self.settle_reads(held, &progress, result).await;
+                let settled = self.settle_parts(held, &progress, result).await;
                 settled.map_err(|failure| match failure {
                     Failure::Backend(BackendError::Lost { .. })
                         if fresh && plan.verb == Verb::Read && is_repeatable(statement) =>
@@ -88,12 +90,18 @@ impl<S: Stream> Session<S> {
                     other => other,
                 })
             }
+            Verb::Write if self.transaction.is_active() => {
+                // Also by a part that was taken back: nobody looks at what it has called.
+                held.iter().for_each(|one| self.transaction.wrote(&one.shard));
+                held.iter_mut().for_each(|one| one.tainted |= taints(statement));
+                self.settle_parts(held, &progress, result).await
+            }
             Verb::Write | Verb::Definition => {
                 let settled = is_settled(plan.verb, &result);
                 let pinned = !settled && held.iter().any(|one| !one.pins.is_empty());
-                for mut one in held {
+                for (mut one, lost) in held.into_iter().zip(lost) {
                     one.tainted |= taints(statement);
-                    match settled {
+                    match settled && !lost {
                         true => self.keep_or_let_go(one),
                         // In the middle of something: the connections are closed.
                         false => {
@@ -165,20 +173,21 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// After a read of several shards: who was read to the end stays in the transaction.
-    pub(super) async fn settle_reads<T>(
+    /// After a statement on several shards: whose answer was read to the end stays in the transaction.
+    pub(super) async fn settle_parts<T>(
         &mut self,
         held: Vec<Held>,
         progress: &[Progress],
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (mut lost, mut pinned, mut rolled_back) = (false, false, false);
+        let reads = progress.contains(&Progress::Rows) || self.account.route == RouteLabel::Scatter;
         for (mut one, progress) in held.into_iter().zip(progress) {
             let (bound, kept) = (one.in_transaction, !one.pins.is_empty());
             match progress {
                 Progress::Answered(status) => {
-                    // As one server: those of the first shard first.
-                    if result.is_ok() && self.diagnostics.warnings > 0 {
+                    // As one server: those of the first shard first. Those of writes have been read.
+                    if reads && result.is_ok() && self.diagnostics.warnings > 0 {
                         let Ok(more) = conditions_of(one.lease.connection()).await else {
                             (lost, pinned) = (lost | bound, pinned | kept);
                             continue;
@@ -191,6 +200,12 @@ impl<S: Stream> Session<S> {
                     Ok(status) => {
                         one.in_transaction = status.contains(StatusFlags::SERVER_STATUS_IN_TRANS);
                         rolled_back |= !one.in_transaction;
+                        if !one.in_transaction && one.branch.is_some() {
+                            // It waits for its XA ROLLBACK, with which nothing more would happen.
+                            self.transaction.observe(&one.shard, false);
+                            self.abandon(one, false);
+                            continue;
+                        }
                     }
                     Err(_) => {
                         (lost, pinned) = (true, pinned | kept);
@@ -273,11 +288,14 @@ impl<S: Stream> Session<S> {
                     (_, Routing::Rows { .. }) => Tally::Inserts,
                     _ => Tally::Sum,
                 };
-                let written = write_everywhere(participants, tally, moment, &interrupt).await;
+                if self.transaction.is_active() {
+                    return write_within(participants, tally, moment, &interrupt).await.map(Some);
+                }
+                let ending = self.shared.ending(self.mode(), participants, &self.user, self.flavor);
+                let written = write_everywhere(participants, tally, moment, &ending, &interrupt).await;
                 self.shared.executor_metrics.multi_shard_write(match &written {
                     Ok(_) => MultiShardOutcome::Committed,
-                    Err(Failure::Refused(_)) => MultiShardOutcome::Partial,
-                    Err(_) => MultiShardOutcome::RolledBack,
+                    Err(failure) => MultiShardOutcome::of(failure),
                 });
                 written.map(Some)
             }
@@ -290,7 +308,13 @@ impl<S: Stream> Session<S> {
     }
 
     /// What a statement over several shards must not meet.
-    fn check_many(&self, plan: &Plan, targets: &[Target], topology: &Topology) -> Result<(), ClientError> {
+    fn check_many(
+        &self,
+        plan: &Plan,
+        targets: &[Target],
+        loads: bool,
+        topology: &Topology,
+    ) -> Result<(), ClientError> {
         let count = targets.len();
         if let Combine::Refuse { construct } = plan.combine {
             let detail = format!("{construct} over {count} shards needs a merge, which is not there yet");
@@ -303,9 +327,20 @@ impl<S: Stream> Session<S> {
             return Err(ClientError::new("SW1202", detail));
         }
         let in_transaction = self.transaction.is_active() || !self.variables.autocommit();
-        if in_transaction && plan.verb == Verb::Write {
-            let detail = format!("the statement touches {count} shards");
-            return Err(ClientError::new("SW1302", detail));
+        if plan.verb == Verb::Write {
+            let refused = |why: &str| {
+                let detail = format!("the statement touches {count} shards: {why}");
+                Err(ClientError::new("SW1302", detail))
+            };
+            if self.transaction.mode(self.mode()) == TransactionMode::Single {
+                return refused("the transaction mode is \"single\"");
+            }
+            if in_transaction && loads {
+                return refused("LOAD DATA within a transaction");
+            }
+            if self.transaction.is_single() {
+                return refused("the transaction began WITH CONSISTENT SNAPSHOT, which no XA branch can");
+            }
         }
         let limit = self.settings.limits.scatter_shards_max;
         if count > limit && plan.verb != Verb::Definition {
@@ -313,7 +348,7 @@ impl<S: Stream> Session<S> {
                 format!("the statement touches {count} shards and limits.scatter_shards_max is {limit}");
             return Err(ClientError::new("SW1217", detail));
         }
-        // What may write was refused above, or has committed before it runs.
+        // What may write was checked above, or has committed before it runs.
         let place = |target: &Target| self.check_place(&topology.shard(target.shard).name, Effect::Reads);
         targets.iter().try_for_each(place)
     }

@@ -295,7 +295,7 @@ impl<S: Stream> Session<S> {
         drop(participants);
         // What the shards warn of is said again where the statement is computed.
         self.diagnostics.warnings = 0;
-        self.settle_reads(held, &progress, copied).await
+        self.settle_parts(held, &progress, copied).await
     }
 
     fn speaks_utf8(&self) -> bool {

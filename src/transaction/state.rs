@@ -4,9 +4,12 @@
 //! transaction (SET TRANSACTION, BEGIN, SAVEPOINT) are kept and sent in front of that statement. Afterwards the server's own flag
 //! SERVER_STATUS_IN_TRANS is the truth: it also covers autocommit=0 and implicit commits, which no parser has to know.
 //!
-//! Any number of shards may be read in one transaction, one may be written (decision 17). A shard joins with what the others were
-//! told, savepoints among it, so that ROLLBACK TO means the same on all of them.
+//! A shard joins with what the others were told, savepoints among it, so that ROLLBACK TO means the same on all of them. The first
+//! runs a plain transaction, and nothing else does as long as it is alone; those that join later run XA branches where the
+//! commit is to be atomic (decision 26).
 
+use super::xid::{GlobalId, Xid};
+use crate::config::TransactionMode;
 use crate::topology::ShardName;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +18,7 @@ pub(crate) enum Transaction {
     #[default]
     None,
     /// Begun by the client, bound to no shard.
-    Pending { begin: Vec<u8>, read_only: bool, savepoints: Vec<Savepoint> },
+    Pending { begin: Vec<u8>, manner: Manner, savepoints: Vec<Savepoint> },
     /// Open on the servers of one shard or of several.
     Open(Open),
     /// A connection of it is gone, and with it what it did there. Until the client ends it, further statements of it must not run:
@@ -28,11 +31,34 @@ pub(crate) enum Transaction {
 pub(crate) struct Open {
     /// In the order in which they joined; never empty.
     shards: Vec<ShardName>,
-    /// The one that was written, if any.
-    written: Option<ShardName>,
-    /// What a shard that joins is told first: SET TRANSACTION for this transaction, and BEGIN.
+    /// Those that may have been written.
+    written: Vec<ShardName>,
+    /// What a shard that joins is told first: SET TRANSACTION for this transaction, and behind it BEGIN.
     opening: Vec<Vec<u8>>,
     savepoints: Vec<Savepoint>,
+    /// The shard that was first. Its plain transaction decides for all.
+    decider: ShardName,
+    manner: Manner,
+    /// As it was when a second shard joined.
+    mode: Option<TransactionMode>,
+    /// Given with the first branch.
+    id: Option<GlobalId>,
+    branches: u16,
+}
+
+/// What the client's BEGIN says of the whole transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner {
+    pub(crate) read_only: bool,
+    /// WITH CONSISTENT SNAPSHOT, which XA START cannot say.
+    pub(crate) snapshot: bool,
+}
+
+/// What a shard that joins runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Membership {
+    Plain,
+    Branch(Xid),
 }
 
 /// A savepoint that was set.
@@ -51,13 +77,13 @@ const BEGIN: &[u8] = b"BEGIN";
 
 impl Transaction {
     /// `begin` is the client's own statement.
-    pub(crate) fn begin(begin: &[u8], read_only: bool) -> Transaction {
-        Transaction::Pending { begin: begin.to_vec(), read_only, savepoints: Vec::new() }
+    pub(crate) fn begin(begin: &[u8], manner: Manner) -> Transaction {
+        Transaction::Pending { begin: begin.to_vec(), manner, savepoints: Vec::new() }
     }
 
     /// Begun as read only, and no server knows yet.
     pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self, Transaction::Pending { read_only: true, .. })
+        matches!(self, Transaction::Pending { manner: Manner { read_only: true, .. }, .. })
     }
 
     /// Whether the client is in a transaction, as its status flags say.
@@ -82,7 +108,7 @@ impl Transaction {
     pub(crate) fn shard(&self) -> Option<&ShardName> {
         match self {
             Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => None,
-            Transaction::Open(open) => open.written.as_ref().or(open.shards.first()),
+            Transaction::Open(open) => open.written.first().or(open.shards.first()),
         }
     }
 
@@ -94,11 +120,11 @@ impl Transaction {
         }
     }
 
-    /// The shard that was written.
-    pub(crate) fn written(&self) -> Option<&ShardName> {
+    /// The shards that may have been written, in their order.
+    pub(crate) fn written(&self) -> &[ShardName] {
         match self {
-            Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => None,
-            Transaction::Open(open) => open.written.as_ref(),
+            Transaction::None | Transaction::Pending { .. } | Transaction::Aborted => &[],
+            Transaction::Open(open) => &open.written,
         }
     }
 
@@ -106,9 +132,76 @@ impl Transaction {
     pub(crate) fn wrote(&mut self, shard: &ShardName) {
         if let Transaction::Open(open) = self
             && open.shards.contains(shard)
+            && !open.written.contains(shard)
         {
-            open.written.get_or_insert_with(|| shard.clone());
+            open.written.push(shard.clone());
         }
+    }
+
+    /// The mode that this transaction ends by; `usual` as long as one shard is all there is.
+    pub(crate) fn mode(&self, usual: TransactionMode) -> TransactionMode {
+        match self {
+            Transaction::Open(Open { mode: Some(mode), .. }) => *mode,
+            _ => usual,
+        }
+    }
+
+    /// The shard that decides, and under which id, where there are branches.
+    pub(crate) fn decider(&self) -> Option<(&ShardName, GlobalId)> {
+        match self {
+            Transaction::Open(Open { decider, id: Some(id), .. }) => Some((decider, *id)),
+            _ => None,
+        }
+    }
+
+    /// Whether its shards cannot be branches, whatever the mode.
+    pub(crate) fn is_single(&self) -> bool {
+        match self {
+            Transaction::Pending { manner, .. } | Transaction::Open(Open { manner, .. }) => manner.snapshot,
+            Transaction::None | Transaction::Aborted => false,
+        }
+    }
+
+    /// Whether a second shard may be written, too; else why not.
+    pub(crate) fn may_write(&self, shard: &ShardName, usual: TransactionMode) -> Result<(), String> {
+        let Transaction::Open(open) = self else { return Ok(()) };
+        let Some(other) = open.written.iter().find(|written| *written != shard) else { return Ok(()) };
+        let why = match open.mode.unwrap_or(usual) {
+            TransactionMode::Single => "the transaction mode is \"single\"",
+            TransactionMode::Atomic if open.manner.snapshot => {
+                "it began WITH CONSISTENT SNAPSHOT, which no XA branch can"
+            }
+            TransactionMode::Atomic | TransactionMode::BestEffort => return Ok(()),
+        };
+        Err(format!("the transaction writes on shard {other} and the statement on shard {shard}: {why}"))
+    }
+
+    /// What a shard that is about to join will run; fixes the transaction's mode.
+    pub(crate) fn membership(
+        &mut self,
+        shard: &ShardName,
+        usual: TransactionMode,
+        next_id: impl FnOnce() -> GlobalId,
+    ) -> Membership {
+        let Transaction::Open(open) = self else { return Membership::Plain };
+        if open.shards.is_empty() || *shard == open.decider {
+            return Membership::Plain;
+        }
+        let plain = open.manner.read_only || open.manner.snapshot;
+        if plain || *open.mode.get_or_insert(usual) != TransactionMode::Atomic {
+            return Membership::Plain;
+        }
+        let id = *open.id.get_or_insert_with(next_id);
+        open.branches += 1;
+        Membership::Branch(Xid::new(id, open.branches, &open.decider))
+    }
+
+    /// As [`Transaction::opening`], for a branch.
+    pub(crate) fn opening_of_branch(&self, xid: &Xid) -> Vec<Vec<u8>> {
+        let Transaction::Open(open) = self else { return Vec::new() };
+        let characteristics = open.opening.iter().take(open.opening.len().saturating_sub(1)).cloned();
+        let start = format!("XA START {xid}").into_bytes();
+        characteristics.chain([start]).chain(statements(&open.savepoints).map(<[u8]>::to_vec)).collect()
     }
 
     /// What must be sent in front of the first statement on a shard, in order.
@@ -126,9 +219,9 @@ impl Transaction {
 
     /// A shard was told the opening, behind `characteristics` (SET TRANSACTION for the next transaction).
     pub(crate) fn join(&mut self, shard: &ShardName, characteristics: &[Vec<u8>]) {
-        let (begin, savepoints) = match std::mem::take(self) {
-            Transaction::None => (BEGIN.to_vec(), Vec::new()),
-            Transaction::Pending { begin, savepoints, .. } => (begin, savepoints),
+        let (begin, manner, savepoints) = match std::mem::take(self) {
+            Transaction::None => (BEGIN.to_vec(), Manner::default(), Vec::new()),
+            Transaction::Pending { begin, manner, savepoints } => (begin, manner, savepoints),
             Transaction::Open(mut open) => {
                 if !open.shards.contains(shard) {
                     open.shards.push(shard.clone());
@@ -143,7 +236,17 @@ impl Transaction {
         };
         let mut opening = characteristics.to_vec();
         opening.push(begin);
-        *self = Transaction::Open(Open { shards: vec![shard.clone()], written: None, opening, savepoints });
+        *self = Transaction::Open(Open {
+            shards: vec![shard.clone()],
+            written: Vec::new(),
+            opening,
+            savepoints,
+            decider: shard.clone(),
+            manner,
+            mode: None,
+            id: None,
+            branches: 0,
+        });
     }
 
     /// After a server answered with `in_transaction` in its status flags.
@@ -157,18 +260,21 @@ impl Transaction {
         }
         let Transaction::Open(open) = self else { return };
         open.shards.retain(|bound| bound != shard);
+        open.written.retain(|written| written != shard);
         if open.shards.is_empty() {
             *self = Transaction::None;
-        } else if open.written.as_ref() == Some(shard) {
-            open.written = None;
         }
     }
 
     /// It was ended and the servers began the next one at once (AND CHAIN), with the same characteristics.
     pub(crate) fn chained(&mut self) {
         if let Transaction::Open(open) = self {
-            open.written = None;
+            open.written.clear();
             open.savepoints.clear();
+            (open.mode, open.id, open.branches) = (None, None, 0);
+            if let Some(first) = open.shards.first() {
+                open.decider = first.clone();
+            }
         }
     }
 
@@ -223,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_pending_transaction_opens_with_its_savepoints_in_order() {
-        let mut transaction = Transaction::begin(b"START TRANSACTION READ ONLY", true);
+        let mut transaction =
+            Transaction::begin(b"START TRANSACTION READ ONLY", Manner { read_only: true, snapshot: false });
         transaction.set_savepoint("a", b"SAVEPOINT a");
         transaction.set_savepoint("b", b"SAVEPOINT b");
         transaction.set_savepoint("A", b"SAVEPOINT A");
@@ -237,7 +344,7 @@ mod tests {
 
     #[test]
     fn rolling_back_to_a_savepoint_forgets_later_ones_only() {
-        let mut transaction = Transaction::begin(b"BEGIN", false);
+        let mut transaction = Transaction::begin(b"BEGIN", Manner::default());
         transaction.set_savepoint("a", b"SAVEPOINT a");
         transaction.set_savepoint("b", b"SAVEPOINT b");
         assert_eq!(transaction.rollback_to("a"), Ok(()));
@@ -262,22 +369,57 @@ mod tests {
     }
 
     #[test]
-    fn many_shards_may_be_read_and_one_written() {
-        let mut transaction = Transaction::begin(b"BEGIN", false);
-        for shard in ["s0", "s1", "s2"] {
-            transaction.join(&shard.into(), &[]);
-        }
-        assert_eq!((transaction.shard(), transaction.written()), (Some(&"s0".into()), None));
+    fn shards_that_join_later_run_branches_with_the_savepoints_so_far() {
+        let usual = TransactionMode::Atomic;
+        let mut transaction = Transaction::begin(b"BEGIN", Manner::default());
+        let id = || GlobalId { instance: 1, number: 2 };
+        assert_eq!(transaction.membership(&"s0".into(), usual, id), Membership::Plain);
+        transaction.join(&"s0".into(), &[b"SET TRANSACTION READ WRITE".to_vec()]);
+        transaction.set_savepoint("a", b"SAVEPOINT a");
+        let Membership::Branch(xid) = transaction.membership(&"s1".into(), usual, id) else {
+            panic!("plain")
+        };
+        let told: Vec<String> = transaction
+            .opening_of_branch(&xid)
+            .into_iter()
+            .map(|text| String::from_utf8(text).unwrap())
+            .collect();
+        assert_eq!(told, ["SET TRANSACTION READ WRITE", &format!("XA START {xid}"), "SAVEPOINT a"]);
+        transaction.join(&"s1".into(), &[]);
+        assert_eq!(transaction.decider(), Some((&"s0".into(), id())));
         transaction.wrote(&"s9".into());
-        assert_eq!(transaction.written(), None, "a shard that is not part of it");
+        assert!(transaction.written().is_empty(), "a shard that is not part of it");
         transaction.wrote(&"s1".into());
-        transaction.wrote(&"s2".into());
-        assert_eq!((transaction.shard(), transaction.written()), (Some(&"s1".into()), Some(&"s1".into())));
+        transaction.wrote(&"s1".into());
+        assert_eq!(transaction.may_write(&"s0".into(), TransactionMode::Single), Ok(()), "its mode is fixed");
+        transaction.wrote(&"s0".into());
+        assert_eq!(transaction.written(), ["s1".into(), "s0".into()]);
+        assert_eq!(
+            transaction.membership(&"s0".into(), usual, id),
+            Membership::Plain,
+            "the decider comes back"
+        );
         transaction.observe(&"s1".into(), false);
-        assert_eq!(transaction.shards(), ["s0".into(), "s2".into()]);
+        assert_eq!((transaction.shards(), transaction.written()), (&["s0".into()][..], &["s0".into()][..]));
         transaction.observe(&"s0".into(), false);
-        transaction.observe(&"s2".into(), false);
         assert_eq!(transaction, Transaction::None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_branch_writes_on_one_shard() {
+        for (manner, mode) in [
+            (Manner { read_only: false, snapshot: true }, TransactionMode::Atomic),
+            (Manner::default(), TransactionMode::Single),
+        ] {
+            let mut transaction = Transaction::begin(b"BEGIN", manner);
+            transaction.join(&"s0".into(), &[]);
+            let id = || GlobalId { instance: 1, number: 2 };
+            assert_eq!(transaction.membership(&"s1".into(), mode, id), Membership::Plain);
+            transaction.join(&"s1".into(), &[]);
+            transaction.wrote(&"s1".into());
+            assert_eq!(transaction.may_write(&"s1".into(), mode), Ok(()));
+            assert!(transaction.may_write(&"s0".into(), mode).is_err());
+        }
     }
 
     #[test]
@@ -301,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_pending_transaction_survives_answers_from_outside_of_it() {
-        let mut transaction = Transaction::begin(b"BEGIN", false);
+        let mut transaction = Transaction::begin(b"BEGIN", Manner::default());
         transaction.observe(&"s0".into(), false);
         assert!(transaction.is_active());
     }

@@ -145,6 +145,20 @@ async fn connect_compares_the_map_with_the_tables() {
         std::fs::write(&map, small.map.text()).unwrap();
         let told = shardway(&["check", "--connect", "--config", text(&config)]).await;
         assert!(told.success, "{told:?}");
+        // Without rights on the table of decisions.
+        cluster
+            .everywhere(&[
+                "CREATE DATABASE IF NOT EXISTS shardway".to_owned(),
+                "CREATE USER IF NOT EXISTS 'limited'@'%' IDENTIFIED BY 'limited'".to_owned(),
+                format!("GRANT ALL ON `{}`.* TO 'limited'@'%'", database.name),
+            ])
+            .await;
+        let mut limited = small.clone();
+        (limited.accounts[0].user, limited.accounts[0].password) =
+            ("limited".to_owned(), "limited".to_owned());
+        std::fs::write(&config, settings_text(&map, &limited.accounts, "")).unwrap();
+        let told = shardway(&["check", "--connect", "--config", text(&config)]).await;
+        assert!(told.success && told.out.contains("GRANT INSERT, SELECT ON shardway.decision"), "{told:?}");
         small.accounts[0].password = "wrong".to_owned();
         std::fs::write(&config, settings_text(&map, &small.accounts, "")).unwrap();
         let told = shardway(&["check", "--connect", "--config", text(&config)]).await;

@@ -9,6 +9,8 @@ mod support;
 
 mod arrival;
 mod as_one;
+mod atomic;
+mod atomic_kills;
 mod certificates;
 mod check;
 mod choosing;

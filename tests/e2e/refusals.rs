@@ -146,6 +146,7 @@ async fn a_transaction_writes_on_one_shard() {
         let database = shop(cluster).await;
         let proxy = Proxy::over(cluster, &database).await;
         let mut client = proxy.client(&database).await;
+        client.ok("SET SESSION shardway_transaction_mode = single").await;
         client.ok("BEGIN").await;
         client.ok("INSERT INTO orders (customer, id) VALUES (1, 1)").await;
         let mut other = None;

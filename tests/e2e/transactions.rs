@@ -262,6 +262,7 @@ async fn spread(bank: &mut Bank) -> [u32; 2] {
 async fn a_transaction_may_read_every_shard_and_write_one() {
     for program in flavors() {
         let mut bank = Bank::open(&program).await;
+        bank.run(&["SET shardway_transaction_mode = 'single'"]).await;
         let [near, far] = spread(&mut bank).await;
         for begin in ["BEGIN", "SET autocommit = 0", "START TRANSACTION READ WRITE"] {
             bank.run(&[begin]).await;

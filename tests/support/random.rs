@@ -21,6 +21,11 @@ impl Random {
         Random { seed, state: seed }
     }
 
+    /// Choices of their own, for a task of its own.
+    pub(crate) fn fork(&mut self) -> Random {
+        Random { seed: self.seed, state: self.next() }
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
