@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mysql_async::{DriverError, Error, IoError};
+
 use crate::topology::ServerName;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,19 @@ impl ControlError {
         cause.kind() == std::io::ErrorKind::ConnectionRefused
     }
 
-    /// The server is there and said something that is not what was asked for: a wrong password, too many connections.
+    /// The server is there and said something that is not what was asked for: a wrong password, too many connections, no TLS or a
+    /// certificate that is not trusted.
     pub(super) fn is_word_of_server(&self) -> bool {
-        self.is_refusal()
-            || matches!(self, ControlError::Connect { cause: mysql_async::Error::Server(_), .. })
+        match self {
+            ControlError::Connect { cause, .. } => matches!(
+                cause,
+                Error::Server(_)
+                    | Error::Driver(DriverError::NoClientSslFlagFromServer)
+                    | Error::Io(IoError::Tls(_))
+            ),
+            ControlError::Roots { .. } => true,
+            _ => self.is_refusal(),
+        }
     }
 }
 

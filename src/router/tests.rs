@@ -337,7 +337,7 @@ proptest! {
 #[test]
 fn a_chosen_shard_takes_what_would_be_refused() {
     let topology = topology();
-    let sql = b"SELECT GROUP_CONCAT(x) FROM m";
+    let sql = b"SELECT SQL_CALC_FOUND_ROWS GROUP_CONCAT(x) FROM m";
     let mut statement = Statement::default();
     statement.scan(sql, &CONTEXT).unwrap();
     let request = Request { text: sql, statement: &statement, context: &CONTEXT, database: Some("d") };

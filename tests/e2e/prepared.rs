@@ -688,19 +688,17 @@ async fn statements_that_the_proxy_answers_itself_can_be_prepared() {
             let (through, plain) = (pair.through.prepared(sql).await, pair.plain.prepared(sql).await);
             let found = pair.through.execute(through, &[]).await;
             let expected = pair.plain.execute(plain, &[]).await;
-            assert_eq!(
-                row(&found)[2..10],
-                row(&expected)[2..10],
-                "{sql}\n{}{}",
-                shown(&found),
-                shown(&expected)
-            );
+            assert_eq!(row(&found)[2..], row(&expected)[2..], "{sql}\n{}{}", shown(&found), shown(&expected));
         }
         let id = pair.through.prepared("SELECT CONNECTION_ID()").await;
         let found = pair.through.execute(id, &[]).await;
         let text = pair.through.query("SELECT CONNECTION_ID()").await;
         let digits = String::from_utf8_lossy(&text[3].1[1..]).into_owned();
-        assert_eq!(u64::from_le_bytes(row(&found)[2..10].try_into().unwrap()).to_string(), digits);
+        // An INT of MariaDB, a BIGINT of MySQL.
+        let mut bytes = [0; 8];
+        let row = row(&found);
+        bytes[..row.len() - 2].copy_from_slice(&row[2..]);
+        assert_eq!(u64::from_le_bytes(bytes).to_string(), digits);
         let warned = pair.through.prepared("SELECT 1 / 0").await;
         let (warnings, answer) = pair.through.prepare("SHOW WARNINGS").await;
         let (_, expected) = pair.plain.prepare("SHOW WARNINGS").await;

@@ -38,7 +38,8 @@ pub(crate) fn dump_programs() -> Vec<PathBuf> {
     let beside =
         std::env::var_os("SHARDWAY_TEST_MYSQLD").map(|server| Path::new(&server).with_file_name("mysqldump"));
     let mut programs = vec![PathBuf::from("mariadb-dump")];
-    programs.push(beside.unwrap_or_else(|| PathBuf::from("mysqldump")));
+    // Debian's mysqldump is MariaDB's under another name.
+    programs.extend(beside);
     programs.retain(|program| runs(program, &["--version"]));
     if programs.is_empty() {
         let _written = writeln!(
