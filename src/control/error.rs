@@ -50,12 +50,14 @@ impl ControlError {
     /// certificate that is not trusted.
     pub(super) fn is_word_of_server(&self) -> bool {
         match self {
-            ControlError::Connect { cause, .. } => matches!(
-                cause,
+            ControlError::Connect { cause, .. } => match cause {
                 Error::Server(_)
-                    | Error::Driver(DriverError::NoClientSslFlagFromServer)
-                    | Error::Io(IoError::Tls(_))
-            ),
+                | Error::Driver(DriverError::NoClientSslFlagFromServer)
+                | Error::Io(IoError::Tls(_)) => true,
+                // What rustls says within a handshake.
+                Error::Io(IoError::Io(cause)) => cause.kind() == std::io::ErrorKind::InvalidData,
+                _ => false,
+            },
             ControlError::Roots { .. } => true,
             _ => self.is_refusal(),
         }

@@ -35,6 +35,7 @@ pub enum ColumnKind {
     Signed,
 }
 
+const TYPE_LONG: u8 = 3;
 const TYPE_LONGLONG: u8 = 8;
 const TYPE_VAR_STRING: u8 = 253;
 const FLAG_NOT_NULL: u16 = 1;
@@ -185,14 +186,18 @@ fn put_binary_row(row: &[Option<Vec<u8>>], columns: &[ColumnDefinition], out: &m
     for (index, (value, column)) in row.iter().zip(columns).enumerate() {
         match value {
             None => out[nulls + (index + 2) / 8] |= 1 << ((index + 2) % 8),
-            Some(digits) if column.kind == TYPE_LONGLONG => {
-                let text = std::str::from_utf8(digits).unwrap_or_default();
-                let signed = || text.parse::<i64>().map(i64::cast_unsigned);
-                out.put_u64_le(text.parse().or_else(|_| signed()).unwrap_or_default());
-            }
+            Some(digits) if column.kind == TYPE_LONGLONG => out.put_u64_le(integer(digits)),
+            Some(digits) if column.kind == TYPE_LONG => out.put_uint_le(integer(digits) & 0xFFFF_FFFF, 4),
             Some(bytes) => put_lenenc_bytes(out, bytes),
         }
     }
+}
+
+/// In two's complement.
+fn integer(digits: &[u8]) -> u64 {
+    let text = std::str::from_utf8(digits).unwrap_or_default();
+    let signed = || text.parse::<i64>().map(i64::cast_unsigned);
+    text.parse().or_else(|_| signed()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -250,6 +255,12 @@ mod tests {
             &mut signed,
         );
         assert_eq!(signed[2..], [0xFF; 8]);
+        // As CONNECTION_ID() of MariaDB.
+        let int =
+            ColumnDefinition { kind: TYPE_LONG, ..ColumnDefinition::local("n", ColumnKind::Number, 45) };
+        let mut short = Vec::new();
+        put_binary_row(&[Some(b"258".to_vec())], &[int], &mut short);
+        assert_eq!(short[2..], [2, 1, 0, 0]);
     }
 
     #[test]
