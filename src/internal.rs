@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod login;
 pub mod merge;
+pub mod route;
 pub mod sql;
 
 pub mod error {
@@ -37,71 +38,4 @@ pub mod local {
 /// Plans in words.
 pub mod plans {
     pub use crate::cli::explain::Explainer;
-}
-
-/// The path of a statement whose plan is cached.
-pub mod route {
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use crate::cli::explain::Explainer;
-    use crate::planner::{PlanCache, PlanKey, Request, plan};
-    use crate::router::{Part, SessionView, WeightCache, route};
-    use crate::sql::{Context, Statement};
-    use crate::topology::Topology;
-
-    /// One session over one map.
-    pub struct HotPath {
-        topology: Topology,
-        context: Context,
-        plans: PlanCache,
-        weights: WeightCache,
-        statement: Statement,
-    }
-
-    impl HotPath {
-        pub fn new(map_file: &Path, columns: &str) -> Result<HotPath, String> {
-            let (topology, context) = Explainer::new(map_file, columns)?.into_parts();
-            Ok(HotPath {
-                topology,
-                context,
-                plans: PlanCache::new(1000),
-                weights: WeightCache::default(),
-                statement: Statement::seeded(1),
-            })
-        }
-
-        /// Scan, plan (from the cache, if it is there) and route; the number of shards.
-        pub fn route(&mut self, text: &[u8], database: &str) -> usize {
-            if self.statement.scan(text, &self.context).is_err() {
-                return 0;
-            }
-            let key =
-                PlanKey::new(self.statement.fingerprint, Some(database), &self.context, self.topology.layout);
-            let planned = self.plans.get(&key).unwrap_or_else(|| {
-                let request = Request {
-                    text,
-                    statement: &self.statement,
-                    context: &self.context,
-                    database: Some(database),
-                };
-                let planned = Arc::new(plan(&request, &self.topology));
-                self.plans.insert(key, Arc::clone(&planned));
-                planned
-            });
-            let view = SessionView {
-                shard: None,
-                role: None,
-                weights: &self.weights,
-                context: &self.context,
-                charset: "utf8mb4",
-                parameters: &[],
-            };
-            match route(&planned, text, &self.statement, &view, &self.topology).map(|route| route.part) {
-                Ok(Part::Many(targets)) => targets.len(),
-                Ok(Part::Any | Part::One(_) | Part::Nowhere) => 1,
-                Err(_) => 0,
-            }
-        }
-    }
 }

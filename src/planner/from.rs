@@ -5,7 +5,7 @@ use sqlparser::ast::{Cte, Ident, Join, JoinConstraint, JoinOperator, TableFactor
 use super::analysis::{
     Analysis, BlockId, DEPTH_MAX, Fact, JoinId, OuterJoin, REFERENCES_MAX, RefId, Source, Visible,
 };
-use super::names::{Place, split};
+use super::names::{NOT_A_NAME, Place, split};
 use super::predicate::Predicate;
 use super::walk::{Names, Shape};
 use crate::error::ClientError;
@@ -176,7 +176,7 @@ impl Analysis<'_> {
                     let alias = alias.as_ref().map(|alias| alias.name.value.as_str());
                     refs = self.named_table(database, table, alias, names, block, within);
                 }
-                None => self.refuse(ClientError::new("SW1201", format!("the table name {name}"))),
+                None => self.refuse(ClientError::new("SW1201", NOT_A_NAME)),
             },
             TableFactor::Derived { subquery, alias, lateral, .. } => {
                 let parent = if *lateral { Some(block) } else { self.blocks[block].parent };

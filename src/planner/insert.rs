@@ -9,7 +9,7 @@ use super::Request;
 use super::analysis::{Analysis, RefId};
 use super::change::{copies_plan, takes_default};
 use super::function::fills_varying;
-use super::names::{KeyColumn, Place, parts, split};
+use super::names::{KeyColumn, NOT_A_NAME, Place, parts, split};
 use super::physical::{Combine, InsertId, KeyExpression, Numbered, Plan, Routing, Verb};
 use super::proof::Placed;
 use super::query::{co_located, pinned, single};
@@ -213,7 +213,7 @@ fn target<'i>(
         return Err(ClientError::new("SW1201", "an INSERT into something that is not a table"));
     };
     let Some((database, table)) = split(name) else {
-        return Err(ClientError::new("SW1201", format!("the table name {name}")));
+        return Err(ClientError::new("SW1201", NOT_A_NAME));
     };
     let Some((of, database)) = analysis.add_reference(database, table, block) else {
         return Err(analysis

@@ -7,7 +7,7 @@ use super::Request;
 use super::names::{Located, Place, locate};
 use super::physical::{Combine, InsertId, Plan, Routing, Verb};
 use super::query::{single, system_schema};
-use super::unread::{is_whole_on, lone, stays_on};
+use super::unread::{is_whole_on, lone_or, stays_on};
 use super::{alter, expression, view};
 use crate::error::ClientError;
 use crate::sql::{self, Kind, Object, ObjectKind, Outline, Show, ShowWhat};
@@ -28,7 +28,7 @@ pub(super) fn unread(reason: &str, request: &Request<'_>, topology: &Topology) -
         Kind::Definition => Verb::Definition,
         _ => Verb::Write,
     };
-    lone(verb, request, topology).unwrap_or_else(|| Plan::refused(verb, ClientError::new("SW1201", reason)))
+    lone_or(ClientError::new("SW1201", reason), verb, request, topology)
 }
 
 /// Words that begin statements of MySQL or MariaDB which no rule reads; any other word is an error of syntax.
@@ -123,8 +123,7 @@ impl Reader<'_> {
 
     fn unreadable(&self) -> Plan {
         let detail = format!("no statement begins with {:?}", String::from_utf8_lossy(self.first_word()));
-        lone(Verb::Write, self.request, self.topology)
-            .unwrap_or_else(|| Plan::refused(Verb::Write, ClientError::new("SW1201", detail)))
+        lone_or(ClientError::new("SW1201", detail), Verb::Write, self.request, self.topology)
     }
 
     fn refused(&self, verb: Verb, construct: &str) -> Plan {
@@ -134,8 +133,7 @@ impl Reader<'_> {
     fn unsupported(&self, construct: &str) -> Plan {
         let verb =
             if self.request.statement.kind == Kind::Definition { Verb::Definition } else { Verb::Write };
-        lone(verb, self.request, self.topology)
-            .unwrap_or_else(|| Plan::refused(verb, ClientError::new("SW1215", construct)))
+        lone_or(ClientError::new("SW1215", construct), verb, self.request, self.topology)
     }
 
     /// `DO expression`: as the SELECT of the same.
@@ -485,7 +483,7 @@ impl Reader<'_> {
         let database = database.or(self.request.database);
         let known = database.and_then(|database| self.topology.database(database));
         let home = known.and_then(|known| Some((known, known.default_shard?)));
-        match home.filter(|(known, shard)| is_whole_on(known, *shard)) {
+        let plan = match home.filter(|(known, shard)| is_whole_on(known, *shard)) {
             Some((known, shard))
                 if shards.iter().all(|of| *of == shard)
                     && stays_on(shard, known, self.request, self.topology) =>
@@ -497,7 +495,9 @@ impl Reader<'_> {
             _ => {
                 self.refused(verb, "a stored program where not every table that it can name is on one shard")
             }
-        }
+        };
+        // Names in its literals count.
+        Plan { cacheable: false, ..plan }
     }
 
     fn home(&self, database: Option<&str>) -> Option<ShardId> {

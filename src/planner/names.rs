@@ -41,11 +41,15 @@ impl Located<'_> {
     }
 }
 
-/// The parts of a name; `None` when one of them is not a plain identifier.
+/// Why a name is refused; it is not quoted, since what stands there may be a literal.
+pub(super) const NOT_A_NAME: &str = "something other than a name in place of a table's";
+
+/// The parts of a name; `None` when one of them is not a plain identifier. The grammar takes strings for names, servers do not.
 pub(super) fn parts(name: &ObjectName) -> Option<Vec<&Ident>> {
     name.0
         .iter()
         .map(|part| match part {
+            ObjectNamePart::Identifier(ident) if matches!(ident.quote_style, Some('\'' | '"')) => None,
             ObjectNamePart::Identifier(ident) => Some(ident),
             ObjectNamePart::Function(_) => None,
         })

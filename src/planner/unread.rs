@@ -2,11 +2,18 @@
 
 use super::Request;
 use super::physical::{Plan, Routing, Verb};
+use crate::error::ClientError;
 use crate::sql::{self, Kind, LiteralClass, TokenKind};
 use crate::topology::{Database, Placement, ShardId, Topology};
 
-/// The plan for the one shard that has everything the text can name.
-pub(super) fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Option<Plan> {
+/// The plan for the one shard that has everything the text can name, or the refusal. For this text alone: names in its literals
+/// count, and a refusal may quote them.
+pub(super) fn lone_or(refusal: ClientError, verb: Verb, request: &Request<'_>, topology: &Topology) -> Plan {
+    let plan = lone(verb, request, topology).unwrap_or_else(|| Plan::refused(verb, refusal));
+    Plan { cacheable: false, ..plan }
+}
+
+fn lone(verb: Verb, request: &Request<'_>, topology: &Topology) -> Option<Plan> {
     let current = topology.database(request.database?)?;
     let hidden = hides_text(request);
     let mut shard = current.default_shard;

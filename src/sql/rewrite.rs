@@ -93,8 +93,8 @@ impl Rewriter<'_> {
             }
             TokenKind::Quoted => {
                 let raw = token.text(self.text);
-                let quote = raw.first().map_or('`', |&byte| char::from(byte));
-                self.feed(Fed::make_word(&literal::unquote_name(raw), Some(quote)), token);
+                // Also where sql_mode makes a name of `"x"`: in the tree the other quotes mean a string.
+                self.feed(Fed::make_word(&literal::unquote_name(raw), Some('`')), token);
                 self.at += 1;
             }
             TokenKind::Literal(class) => {

@@ -89,3 +89,24 @@ golden! {
     definitions_and_administration_go_by_names: "definitions.txt" has at least 70,
     the_shard_column_is_written_down: "shard_column.txt" has at least 10,
 }
+
+/// The second of each pair has the fingerprint of the first and finds its plan in the cache: it must lead where a new plan leads, and must
+/// not tell what the first one said.
+#[test]
+fn a_cached_plan_leads_where_a_new_one_does() {
+    use shardway::internal::route::HotPath;
+
+    let columns = std::fs::read_to_string(folder().join("columns.txt")).unwrap();
+    for (first, second) in [
+        ("0x41", "0x412"),
+        ("SELECT 'secret' FROM", "SELECT 'other' FROM"),
+        ("EXECUTE IMMEDIATE 'SELECT * FROM settings'", "EXECUTE IMMEDIATE 'SELECT * FROM jobs'"),
+        ("SELECT * FROM 'customers'", "SELECT * FROM 'orders'"),
+        ("SELECT * FROM customers WHERE id = 1", "SELECT * FROM customers WHERE id = 2"),
+        ("SELECT id FROM customers ORDER BY 1", "SELECT id FROM customers ORDER BY 2"),
+    ] {
+        let mut path = HotPath::new(&folder().join("map.toml"), &columns).unwrap();
+        path.inspect(first.as_bytes(), "shop");
+        path.inspect(second.as_bytes(), "shop");
+    }
+}
