@@ -142,6 +142,11 @@ impl Connection {
         self.demotion = Arc::clone(demotion);
     }
 
+    /// Its server is not the primary any more: it is of no more use.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.demotion.0.load(Ordering::Relaxed) >= RETIRED
+    }
+
     /// What KILL names.
     pub(crate) fn thread(&self) -> Thread {
         self.thread
@@ -180,8 +185,9 @@ impl Connection {
 
     /// Writes whole packets (headers included). Not cancel safe: after a cancelled send the connection must be closed.
     pub(crate) async fn send(&mut self, packets: &[u8]) -> Result<(), BackendError> {
-        if self.demotion.0.load(Ordering::Relaxed) >= RETIRED {
-            return Err(BackendError::Demoted { server: self.server.clone() });
+        // Something else of the same statement may have been sent: nobody is told that nothing was.
+        if self.is_retired() {
+            return Err(self.lost(DEMOTED));
         }
         let stream = &mut self.stream;
         let sending = async {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::held::Held;
 use super::patience::{moved, no_primary};
 use super::run::Session;
-use crate::backend::Fit;
+use crate::backend::{BackendError, Fit};
 use crate::error::ClientError;
 use crate::executor::{Answer, Failure, Interrupt, Stream, ask_for, prepare, watched};
 use crate::topology::{Role, Rotation, Server, Shard, ShardId, ShardName, Topology};
@@ -117,8 +117,16 @@ impl<S: Stream> Session<S> {
                 Held::new(shard.name.clone(), lease)
             }
         };
+        if held.lease.connection().is_retired() {
+            let server = held.lease.server().name.clone();
+            return Err(self.lost(held, Failure::Backend(BackendError::Demoted { server })));
+        }
         if let Err(failure) = self.make_ready(&mut held, joining).await {
-            return Err(self.lost(held, failure));
+            return Err(match self.lost(held, failure) {
+                // Nothing of the statement was sent, and no transaction or state is gone with the connection.
+                lost @ Failure::Backend(BackendError::Lost { .. }) => Failure::Again(Box::new(lost)),
+                other => other,
+            });
         }
         Ok(held)
     }

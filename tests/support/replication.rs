@@ -76,20 +76,21 @@ pub(crate) async fn semi_synchronous(primary: &Server, replica: &Server) {
         }
         Flavor::MySql => {
             let plugin = |name, file| format!("INSTALL PLUGIN {name} SONAME '{file}'");
+            // A replica that connects before its source has the plugin does not take part.
+            primary
+                .run(&[
+                    plugin("rpl_semi_sync_source", "semisync_source.so").as_str(),
+                    "SET GLOBAL rpl_semi_sync_source_timeout = 600000",
+                    "SET GLOBAL rpl_semi_sync_source_enabled = 1",
+                ])
+                .await
+                .unwrap();
             replica
                 .run(&[
                     plugin("rpl_semi_sync_replica", "semisync_replica.so").as_str(),
                     "SET GLOBAL rpl_semi_sync_replica_enabled = 1",
                     "STOP REPLICA IO_THREAD",
                     "START REPLICA IO_THREAD",
-                ])
-                .await
-                .unwrap();
-            primary
-                .run(&[
-                    plugin("rpl_semi_sync_source", "semisync_source.so").as_str(),
-                    "SET GLOBAL rpl_semi_sync_source_timeout = 600000",
-                    "SET GLOBAL rpl_semi_sync_source_enabled = 1",
                 ])
                 .await
                 .unwrap();
