@@ -40,10 +40,13 @@ pub(crate) struct GateRules {
 }
 
 impl GateRules {
-    /// The plugin that the greeting names: that of most users.
+    /// The plugin that the greeting names: that of most users. Behind the version of an old MariaDB it is native, as there: Connector/J
+    /// reads the rounds of other plugins in the form of MySQL 5.5.5 then. Whose secret needs another plugin is asked to switch.
     pub(super) fn plugin(&self) -> AuthPlugin {
-        let native = self.users.values().filter(|user| user.plugin == AuthPlugin::NativePassword).count();
-        if native * 2 > self.users.len() {
+        let users = || self.users.values();
+        let native = users().filter(|user| user.plugin == AuthPlugin::NativePassword).count();
+        let possible = users().any(|user| !matches!(user.proof, PasswordProof::Sha2 { .. }));
+        if native * 2 > self.users.len() || self.greets_as_old_mariadb() && possible {
             AuthPlugin::NativePassword
         } else {
             AuthPlugin::CachingSha2Password
@@ -62,10 +65,14 @@ impl GateRules {
     /// The version as a server writes it into its greeting: MariaDB before 11.0 puts 5.5.5 in front, and there are drivers
     /// that would take its own numbers for those of a newer MySQL.
     pub(super) fn greeted_version(&self) -> String {
-        match is_mariadb(&self.server_version) && self.server_version.starts_with("10.") {
+        match self.greets_as_old_mariadb() {
             true => format!("{MARIADB_PREFIX}{}", self.server_version),
             false => self.server_version.clone(),
         }
+    }
+
+    fn greets_as_old_mariadb(&self) -> bool {
+        is_mariadb(&self.server_version) && self.server_version.starts_with("10.")
     }
 
     /// What a server of that version greets with.
